@@ -1,0 +1,173 @@
+"""What can be configured: frozen values and the specification's two profiles. `loading.py` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from cgjobs.model import Backoff, Cron
+
+Profile = Literal["development", "production"]
+
+
+@attrs.frozen
+class RedisConfig:
+    """Where the broker is.
+
+    Args:
+        host: Host name or address.
+        port: TCP port.
+        db: Database number.
+        username: ACL user, or None for the default user.
+        password: Its password; never shown.
+        tls: Whether to speak TLS, verified against the system's authorities or ``ca_file``.
+        ca_file: PEM file of the authority that signed the server's certificate.
+        socket: Path of a Unix socket; wins over host and port.
+        timeout: Longest wait for a connection or a reply before `BrokerUnavailable`.
+    """
+
+    host: str = "localhost"
+    port: int = 6379
+    db: int = 0
+    username: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    tls: bool = False
+    ca_file: Path | None = None
+    socket: Path | None = None
+    timeout: timedelta = timedelta(seconds=2)
+
+
+@attrs.frozen
+class QueueConfig:
+    """One queue.
+
+    Args:
+        name: Its name, that of its job type.
+        concurrency: Jobs run at once by one worker.
+        attempts: How often a job is tried in all.
+        backoff: The wait between attempts.
+        timeout: Longest run of one attempt where the subtype says nothing; None for no limit.
+        keep_completed: How long a completed job is kept; zero removes it at once (the specification's
+            ``removeOnComplete: true``), and only the counters stay.
+        keep_failed: How long a failed job is kept.
+    """
+
+    name: str
+    concurrency: int = 1
+    attempts: int = 3
+    backoff: Backoff = attrs.field(factory=Backoff)
+    timeout: timedelta | None = None
+    keep_completed: timedelta = timedelta(0)
+    keep_failed: timedelta = timedelta(days=30)
+
+
+@attrs.frozen
+class WorkerConfig:
+    """How a worker behaves.
+
+    Args:
+        lease: A job whose worker is silent this long is given to another one.
+        reap_interval: How often each worker looks for such jobs.
+        grace: How long running jobs may go on after SIGTERM before they are handed back.
+        loop_stall: A worker whose event loop stands still this long stops renewing its leases.
+        max_crashes: A job that was taken back this often fails as poison.
+        threads: Threads for ``def`` handlers; None for as many as the queues' concurrency in sum.
+        metrics_host, metrics_port: Where ``/metrics`` and ``/healthz`` are served; port None: not at all,
+            port 0: a free one, which the worker logs.
+    """
+
+    lease: timedelta = timedelta(seconds=30)
+    reap_interval: timedelta = timedelta(seconds=5)
+    grace: timedelta = timedelta(seconds=30)
+    loop_stall: timedelta = timedelta(seconds=15)
+    max_crashes: int = 3
+    threads: int | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+
+
+@attrs.frozen
+class LimitConfig:
+    """What a payload and a result may be.
+
+    Args:
+        payload_bytes: Largest payload on the wire.
+        payload_depth: Deepest nesting of a payload.
+        result_bytes: Largest result on the wire.
+    """
+
+    payload_bytes: int = 256 * 1024
+    payload_depth: int = 32
+    result_bytes: int = 1024 * 1024
+
+
+@attrs.frozen
+class PluginsConfig:
+    """Which plugins are used, and their own tables.
+
+    Args:
+        block: Distributions or entry-point names that are not loaded.
+        settings: The table ``[plugins.<name>]`` of each plugin, unparsed.
+    """
+
+    block: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
+
+
+def _queues(**rows: tuple[int, int]) -> dict[str, QueueConfig]:
+    return {
+        name: QueueConfig(name, concurrency=concurrency, attempts=attempts)
+        for name, (concurrency, attempts) in rows.items()
+    }
+
+
+def _schedules() -> dict[str, Cron]:
+    return {"cleanup": Cron("0 0 * * *"), "maintenance": Cron("0 0 * * 0"), "report": Cron("0 0 1 * *")}
+
+
+@attrs.frozen
+class Config:
+    """Everything that is configured, checked.
+
+    Args:
+        env: The profile whose defaults apply.
+        redis: The broker.
+        queues: The queues by name. A job type without an entry has its processor's defaults.
+        schedules: The schedules by job type. A job type without an entry has its processor's.
+        worker: How a worker behaves.
+        limits: What a payload and a result may be.
+        plugins: Which plugins are used, and their settings.
+        origins: Where each value came from, by dotted key; keys at their default are absent.
+    """
+
+    env: Profile = "development"
+    redis: RedisConfig = attrs.field(factory=RedisConfig)
+    queues: Mapping[str, QueueConfig] = attrs.field(factory=dict)
+    schedules: Mapping[str, Cron] = attrs.field(factory=dict)
+    worker: WorkerConfig = attrs.field(factory=WorkerConfig)
+    limits: LimitConfig = attrs.field(factory=LimitConfig)
+    plugins: PluginsConfig = attrs.field(factory=PluginsConfig)
+    origins: Mapping[str, str] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @classmethod
+    def development(cls) -> Config:
+        """The specification's development table."""
+        return cls(
+            env="development",
+            queues=_queues(cleanup=(1, 3), maintenance=(1, 3), notification=(5, 5), report=(2, 3)),
+            schedules=_schedules(),
+        )
+
+    @classmethod
+    def production(cls) -> Config:
+        """The specification's production table. Its password is required: `loading.load` refuses without."""
+        return cls(
+            env="production",
+            redis=RedisConfig(host="redis.chatgenius.com"),
+            queues=_queues(cleanup=(2, 5), maintenance=(1, 5), notification=(10, 7), report=(3, 5)),
+            schedules=_schedules(),
+        )

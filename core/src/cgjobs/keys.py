@@ -1,0 +1,85 @@
+"""Every key in the broker. ``rq:`` keys are RQ 3's data model, ``cgjobs:`` keys are ours alone.
+
+``functions/prelude.lua`` builds the same names on the server; ``tests/unit/test_keys.py`` compares both.
+"""
+
+from __future__ import annotations
+
+from cgjobs.model import Priority
+
+QUEUES = "rq:queues"
+WORKERS = "rq:workers"
+LEASES = "cgjobs:leases"
+EVENTS = "cgjobs:events"
+METRICS = "cgjobs:metrics"
+QUARANTINE = "cgjobs:quarantine"
+
+
+def job(job_id: str) -> str:
+    """Hash of one job."""
+    return f"rq:job:{job_id}"
+
+
+def results(job_id: str) -> str:
+    """Stream of a job's results and of the errors of its attempts."""
+    return f"rq:results:{job_id}"
+
+
+def waiting(queue: str, priority: Priority = Priority.NORMAL) -> str:
+    """List of waiting jobs; the normal level is RQ's own list, the others are lists beside it."""
+    return f"rq:queue:{queue}" if priority is Priority.NORMAL else f"rq:queue:{queue}:{priority}"
+
+
+def active(queue: str) -> str:
+    """Sorted set of running jobs, ``<job id>:<attempt token>``, scored far in the future."""
+    return f"rq:wip:{queue}"
+
+
+def completed(queue: str) -> str:
+    """Sorted set of completed jobs that are kept, scored by when they go."""
+    return f"rq:finished:{queue}"
+
+
+def failed(queue: str) -> str:
+    """Sorted set of failed jobs, scored by when they go."""
+    return f"rq:failed:{queue}"
+
+
+def delayed(queue: str) -> str:
+    """Sorted set of delayed jobs, scored by when they are due, in seconds."""
+    return f"rq:scheduled:{queue}"
+
+
+def deferred(queue: str) -> str:
+    """Sorted set of jobs that wait for other jobs."""
+    return f"rq:deferred:{queue}"
+
+
+def cancelled(queue: str) -> str:
+    """Sorted set of cancelled jobs."""
+    return f"rq:canceled:{queue}"
+
+
+def worker(name: str) -> str:
+    """Hash of one worker, gone when the worker is silent too long."""
+    return f"rq:worker:{name}"
+
+
+def workers_of(queue: str) -> str:
+    """Set of the workers of one queue."""
+    return f"rq:workers:{queue}"
+
+
+def queue(name: str) -> str:
+    """Hash of a queue's own facts: ``paused``, ``completed``, the claim counter."""
+    return f"cgjobs:queue:{name}"
+
+
+def wake(name: str) -> str:
+    """List with one token while a queue has work that no worker was woken for."""
+    return f"cgjobs:wake:{name}"
+
+
+def schedule(name: str) -> str:
+    """Hash of a schedule: its last fire and its history."""
+    return f"cgjobs:schedule:{name}"

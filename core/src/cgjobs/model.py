@@ -1,0 +1,237 @@
+"""Jobs, queues and what can be said of them: frozen values without input or output."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+
+class JobState(enum.StrEnum):
+    """Where a job is. Each job is in exactly one state."""
+
+    WAITING = "waiting"
+    """Ready; the next free worker takes it."""
+    ACTIVE = "active"
+    """Claimed by a worker under a lease."""
+    DELAYED = "delayed"
+    """Due later: enqueued with a delay, waiting for a retry, or snoozed."""
+    DEFERRED = "deferred"
+    """Waits for other jobs."""
+    COMPLETED = "completed"
+    """Ended well."""
+    FAILED = "failed"
+    """Ended badly; kept so that somebody can look at it and retry it."""
+    CANCELLED = "cancelled"
+    """Ended because somebody said so."""
+
+    @property
+    def final(self) -> bool:
+        """True when the job will not move by itself any more."""
+        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Priority(enum.StrEnum):
+    """How soon a waiting job is taken. A stated share keeps the lower levels from starving."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class BackoffKind(enum.StrEnum):
+    """How the wait grows from attempt to attempt."""
+
+    FIXED = "fixed"
+    EXPONENTIAL = "exponential"
+
+
+@attrs.frozen
+class Backoff:
+    """How long to wait before the next attempt.
+
+    Args:
+        kind: ``fixed`` waits ``delay`` each time; ``exponential`` doubles it: after failed attempt n the
+            wait is ``delay * 2**(n - 1)`` (the formula of BullMQ).
+        delay: The first wait; not negative.
+        ceiling: No wait grows past this.
+        jitter: Share of the wait added at random, 0 to 1. Only ever added: never earlier than asked.
+    """
+
+    kind: BackoffKind = attrs.field(default=BackoffKind.EXPONENTIAL, converter=BackoffKind)
+    delay: timedelta = attrs.field(default=timedelta(seconds=1))
+    ceiling: timedelta = attrs.field(default=timedelta(hours=1))
+    jitter: float = attrs.field(default=0.1)
+
+    @delay.validator
+    @ceiling.validator
+    def _not_negative(self, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+        if value < timedelta(0):
+            raise ValueError(f"{attribute.name} is {value}; it must not be negative")
+
+    @jitter.validator
+    def _share(self, attribute: attrs.Attribute[float], value: float) -> None:
+        if not (math.isfinite(value) and 0 <= value <= 1):
+            raise ValueError(f"jitter is {value}; it must be from 0 to 1")
+
+    @classmethod
+    def fixed(cls, delay: timedelta, *, jitter: float = 0.1) -> Backoff:
+        """Wait ``delay`` before each attempt."""
+        return cls(BackoffKind.FIXED, delay, max(delay, timedelta(hours=1)), jitter)
+
+    @classmethod
+    def exponential(
+        cls, delay: timedelta, *, ceiling: timedelta = timedelta(hours=1), jitter: float = 0.1
+    ) -> Backoff:
+        """Wait ``delay``, then twice, four times, ... up to ``ceiling``."""
+        return cls(BackoffKind.EXPONENTIAL, delay, ceiling, jitter)
+
+
+@attrs.frozen
+class Cron:
+    """When a schedule fires.
+
+    Args:
+        expression: Five fields with the meaning of crontab(5), or a nickname such as ``@daily``.
+        timezone: IANA name of the zone in which the fields are read.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+
+
+@attrs.frozen
+class Progress:
+    """How far a running job is.
+
+    Args:
+        done: Units done so far; not negative.
+        total: Units in all, or None when unknown.
+        message: What is being done, for people.
+    """
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+    @property
+    def fraction(self) -> float | None:
+        """From 0 to 1, or None when the total is unknown."""
+        if self.total is None:
+            return None
+        return min(1.0, max(0.0, self.done / self.total)) if self.total > 0 else 1.0
+
+
+@attrs.frozen
+class AttemptError:
+    """What went wrong in one attempt.
+
+    Args:
+        attempt: Which attempt, counted from 1.
+        at: When it ended, by the server's clock.
+        error: Class and message, one line.
+        traceback: Traceback without frame locals, or ``""``.
+        worker: Name of the worker that ran it.
+    """
+
+    attempt: int
+    at: datetime
+    error: str
+    traceback: str
+    worker: str
+
+
+@attrs.frozen
+class Job:
+    """One job as the broker has it.
+
+    Args:
+        id: Unique in the broker; 1 to 128 of ``A-Z a-z 0-9 _ . -``.
+        queue: Name of its queue.
+        name: Full name of its subtype, such as ``notification.email``.
+        state: Where it is.
+        payload: The payload in wire form, ``type`` and camelCase keys; ``{}`` when unreadable.
+        priority: Its level.
+        attempt: The attempt that runs or runs next, counted from 1.
+        attempts: How many attempts it has in all.
+        recoveries: How often it was taken back from a dead worker; no attempt is used up by that.
+        correlation_id: Ties log lines of one request together.
+        created_at, started_at, ended_at: By the server's clock; None when that has not happened.
+        run_at: When a delayed job is due, otherwise None.
+        timeout: Longest run of one attempt, or None.
+        progress: Last report of the handler, or None.
+        worker: Name of the worker that has or had it, or ``""``.
+        errors: The errors of its attempts, oldest first (the last 50).
+        result: What the handler returned, in wire form; None when nothing or not kept.
+        duplicate: True when an enqueue found this id taken and added nothing.
+    """
+
+    id: str
+    queue: str
+    name: str
+    state: JobState
+    payload: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    priority: Priority = Priority.NORMAL
+    attempt: int = 1
+    attempts: int = 1
+    recoveries: int = 0
+    correlation_id: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    run_at: datetime | None = None
+    timeout: timedelta | None = None
+    progress: Progress | None = None
+    worker: str = ""
+    errors: tuple[AttemptError, ...] = ()
+    result: Any = None
+    duplicate: bool = False
+
+
+@attrs.frozen
+class QueueStats:
+    """The specification's six numbers of one queue. Reading them changes nothing.
+
+    Args:
+        waiting: Jobs ready to be taken, all priorities, held ones of a paused queue included.
+        active: Jobs that workers run now.
+        completed: Jobs completed since the queue exists; only grows, also when they are not kept.
+        failed: Failed jobs kept now.
+        delayed: Jobs due later.
+        paused: Whether the queue is paused.
+    """
+
+    waiting: int
+    active: int
+    completed: int
+    failed: int
+    delayed: int
+    paused: bool
+
+
+@attrs.frozen
+class WorkerInfo:
+    """One running worker as the broker knows it.
+
+    Args:
+        name: Unique name.
+        queues: The queues it serves.
+        pid: Process id on its host.
+        hostname: Its host.
+        state: ``idle``, ``busy`` or ``suspended``.
+        started_at: When it started.
+        last_seen_at: Its last heartbeat.
+    """
+
+    name: str
+    queues: tuple[str, ...]
+    pid: int
+    hostname: str
+    state: str
+    started_at: datetime | None
+    last_seen_at: datetime | None

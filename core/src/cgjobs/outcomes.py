@@ -1,0 +1,63 @@
+"""What a handler raises on purpose, to say how its job shall go on.
+
+Returning means completed. Any other exception uses up an attempt, and the queue's backoff decides when the
+next one starts.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class Retry(Exception):
+    """Try again; uses up an attempt. Without attempts left the job fails.
+
+    Args:
+        reason: Why, for people.
+        after: Wait at least this long. None: the backoff decides.
+    """
+
+    def __init__(self, reason: str, *, after: timedelta | None = None) -> None:
+        self.reason = reason
+        self.after = _not_negative("Retry", after)
+        super().__init__(reason)
+
+
+class Snooze(Exception):
+    """Run later; uses up no attempt. For "not now": a rate limit, quiet hours, a provider that is down.
+
+    Args:
+        after: Wait at least this long.
+        reason: Why, for people.
+    """
+
+    def __init__(self, after: timedelta, reason: str = "snoozed") -> None:
+        self.reason = reason
+        self.after = _not_negative("Snooze", after) or timedelta(0)
+        super().__init__(reason)
+
+
+class Discard(Exception):
+    """Failed for good: trying again cannot help.
+
+    Args:
+        reason: Why, for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class JobCancelled(Exception):
+    """Raised inside a handler by ``ctx.progress`` when its job was taken away from this worker."""
+
+
+class JobTimeout(TimeoutError):
+    """The handler ran longer than its timeout allows; uses up an attempt."""
+
+
+def _not_negative(what: str, after: timedelta | None) -> timedelta | None:
+    if after is not None and after < timedelta(0):
+        raise ValueError(f"{what} after={after} is in the past; use timedelta(0) for at once")
+    return after

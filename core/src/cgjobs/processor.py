@@ -1,0 +1,55 @@
+"""A job type: its name, its queue's defaults and its schedule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import attrs
+
+from cgjobs.model import Backoff, Cron
+
+JOB_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+
+
+@attrs.frozen
+class Processor:
+    """A job type, owned by the plugin that returns it from ``cgjobs_processors``.
+
+    Its jobs wait in the queue of the same name. All numbers are defaults: ``[queues.<name>]`` in the
+    configuration overrides them.
+
+    Args:
+        name: ``a-z``, digits, ``_`` and ``-``; at most 64 characters.
+        concurrency: Jobs run at once by one worker; from 1.
+        attempts: How often a job is tried in all; from 1.
+        backoff: The wait between attempts.
+        schedule: When ``on_schedule`` is asked for jobs, or None.
+        on_schedule: Given the slot's time (aware, UTC), yields the payloads to enqueue. It may raise
+            ``Discard(reason)`` to say why there is nothing to do; the slot is then logged as skipped.
+    """
+
+    name: str = attrs.field()
+    concurrency: int = attrs.field(default=1, kw_only=True)
+    attempts: int = attrs.field(default=3, kw_only=True)
+    backoff: Backoff = attrs.field(factory=Backoff, kw_only=True)
+    schedule: Cron | None = attrs.field(default=None, kw_only=True)
+    on_schedule: Callable[[datetime], Iterable[object]] | None = attrs.field(default=None, kw_only=True)
+
+    @name.validator
+    def _named(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if not JOB_TYPE.match(value):
+            raise ValueError(
+                f"{value!r} is no name for a job type: use a-z, 0-9, _ and -, a letter first, at most 64"
+            )
+
+    @concurrency.validator
+    @attempts.validator
+    def _positive(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if value < 1:
+            raise ValueError(f"{attribute.name} of {self.name!r} is {value}; it must be at least 1")
+
+    def __attrs_post_init__(self) -> None:
+        if self.schedule is not None and self.on_schedule is None:
+            raise ValueError(f"{self.name!r} has a schedule but no on_schedule that yields its payloads")

@@ -1,0 +1,116 @@
+"""``@subtype``: a handler, its full name and its payload class, checked at import."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Generic, TypeVar, get_type_hints, overload
+
+import attrs
+
+from cgjobs.context import Context
+
+P_contra = TypeVar("P_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+P = TypeVar("P")
+R = TypeVar("R")
+
+FULL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}\Z")
+
+
+@attrs.frozen(eq=False)
+class Subtype(Generic[P, R]):
+    """One kind of job: what ``@subtype`` makes of a handler.
+
+    Calling it calls the handler, so that a unit test needs no worker.
+
+    Args:
+        name: Full name, ``<job type>.<subtype>``.
+        payload: The attrs class of its payload.
+        handler: ``def`` runs on a thread, ``async def`` on the worker's event loop.
+        timeout: Longest run of one attempt; None for no limit.
+    """
+
+    name: str
+    payload: type[P]
+    handler: Callable[[P, Context], Any]
+    timeout: timedelta | None = None
+
+    def __call__(self, payload: P, ctx: Context) -> R:
+        """Run the handler as the plain function it is."""
+        return self.handler(payload, ctx)  # type: ignore[no-any-return]
+
+    @property
+    def job_type(self) -> str:
+        """The part before the dot: which processor, and thereby which queue."""
+        return self.name.partition(".")[0]
+
+    @property
+    def kind(self) -> str:
+        """The part after the dot: the wire's ``type``."""
+        return self.name.partition(".")[2]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler is ``async def``."""
+        return inspect.iscoroutinefunction(self.handler)
+
+    @property
+    def summary(self) -> str:
+        """First line of the handler's docstring, its help text."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+    @property
+    def location(self) -> str:
+        """Where the handler is written: module and name."""
+        return f"{self.handler.__module__}.{self.handler.__qualname__}"
+
+
+class _Decorator:
+    def __init__(self, name: str, timeout: timedelta | None) -> None:
+        self._name, self._timeout = name, timeout
+
+    @overload
+    def __call__(self, handler: Callable[[P, Context], Awaitable[R]]) -> Subtype[P, Awaitable[R]]: ...
+    @overload
+    def __call__(self, handler: Callable[[P, Context], R]) -> Subtype[P, R]: ...
+
+    def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
+        return Subtype(self._name, _payload_class(self._name, handler), handler, self._timeout)
+
+
+def subtype(name: str, *, timeout: timedelta | None = None) -> _Decorator:
+    """Make a function the handler of one kind of job.
+
+    The function takes the payload and the `Context`; the annotation of its first argument is the payload
+    class, an attrs class. Nothing is registered: a plugin returns what it adds from ``cgjobs_subtypes``.
+
+    Args:
+        name: Full name, ``<job type>.<subtype>``, each part ``a-z``, digits, ``_`` and ``-``.
+        timeout: Longest run of one attempt, above zero. None: no limit.
+
+    Raises:
+        ValueError: The name or the timeout is out of range.
+        TypeError: The function's first argument is not annotated with an attrs class.
+    """
+    if not FULL_NAME.match(name):
+        raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
+    if timeout is not None and timeout <= timedelta(0):
+        raise ValueError(f"timeout of {name!r} is {timeout}; it must be above zero")
+    return _Decorator(name, timeout)
+
+
+def _payload_class(name: str, handler: Callable[..., Any]) -> Any:
+    parameters = list(inspect.signature(handler).parameters.values())
+    if len(parameters) != 2:
+        raise TypeError(f"handler of {name!r} takes {len(parameters)} arguments; it takes two: (payload, ctx)")
+    hints = get_type_hints(handler)
+    cls = hints.get(parameters[0].name)
+    if not (isinstance(cls, type) and attrs.has(cls)):
+        raise TypeError(
+            f"annotate {parameters[0].name!r} of the handler of {name!r} with its payload, an attrs class; "
+            f"it is {cls!r}"
+        )
+    return cls

@@ -1,0 +1,1 @@
+"""The maintenance jobs of ChatGenius."""
