@@ -1,0 +1,70 @@
+"""Background jobs over Redis: typed payloads, plugins, nothing lost.
+
+The names that users need are here; everything else is in the modules.
+"""
+
+from __future__ import annotations
+
+from cgjobs.context import Context
+from cgjobs.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    CgjobsError,
+    ConfigError,
+    Fault,
+    InvalidOption,
+    InvalidPayload,
+    JobFailed,
+    JobNotFound,
+    JobStateError,
+    PayloadTooLarge,
+    PluginError,
+    ProcessorNotFound,
+    QueueNotFound,
+    SubtypeNotFound,
+    WaitTimeout,
+)
+from cgjobs.event import Event
+from cgjobs.hookspecs import hookimpl
+from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, QueueStats
+from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
+from cgjobs.processor import Processor, Slot
+from cgjobs.subtype import Subtype, subtype
+
+__all__ = [
+    "Backoff",
+    "BrokerError",
+    "BrokerUnavailable",
+    "CgjobsError",
+    "ConfigError",
+    "Context",
+    "Cron",
+    "Discard",
+    "Event",
+    "Fault",
+    "InvalidOption",
+    "InvalidPayload",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobNotFound",
+    "JobState",
+    "JobStateError",
+    "JobTimeout",
+    "PayloadTooLarge",
+    "PluginError",
+    "Priority",
+    "Processor",
+    "ProcessorNotFound",
+    "Progress",
+    "QueueNotFound",
+    "QueueStats",
+    "Retry",
+    "Slot",
+    "Snooze",
+    "Subtype",
+    "SubtypeNotFound",
+    "WaitTimeout",
+    "hookimpl",
+    "subtype",
+]

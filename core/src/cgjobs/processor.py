@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 import attrs
 
 from cgjobs.model import Backoff, Cron
 
 JOB_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+T = TypeVar("T")
+
+
+class Slot(Protocol):
+    """One point of time at which a schedule fires, as ``on_schedule`` sees it."""
+
+    @property
+    def at(self) -> datetime:
+        """When the slot was due (aware, UTC); the same however late it is handled."""
+
+    def settings(self, cls: type[T]) -> T:
+        """The plugin's settings, like ``ctx.settings`` in a handler."""
 
 
 @attrs.frozen
@@ -26,8 +39,8 @@ class Processor:
         attempts: How often a job is tried in all; from 1.
         backoff: The wait between attempts.
         schedule: When ``on_schedule`` is asked for jobs, or None.
-        on_schedule: Given the slot's time (aware, UTC), yields the payloads to enqueue. It may raise
-            ``Discard(reason)`` to say why there is nothing to do; the slot is then logged as skipped.
+        on_schedule: Given the `Slot`, yields the payloads to enqueue. It may raise ``Discard(reason)`` to say
+            why there is nothing to do; the slot is then logged as skipped.
     """
 
     name: str = attrs.field()
@@ -35,7 +48,7 @@ class Processor:
     attempts: int = attrs.field(default=3, kw_only=True)
     backoff: Backoff = attrs.field(factory=Backoff, kw_only=True)
     schedule: Cron | None = attrs.field(default=None, kw_only=True)
-    on_schedule: Callable[[datetime], Iterable[object]] | None = attrs.field(default=None, kw_only=True)
+    on_schedule: Callable[[Slot], Iterable[object]] | None = attrs.field(default=None, kw_only=True)
 
     @name.validator
     def _named(self, attribute: attrs.Attribute[str], value: str) -> None:

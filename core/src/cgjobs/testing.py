@@ -1,0 +1,134 @@
+"""The kit with which plugin authors, we too, test their handlers.
+
+A handler is a function of a payload and a context::
+
+    ctx = RecordingContext(settings=[Settings(webhook="http://127.0.0.1:1")])
+    slack(Slack("#ops", "hi"), ctx)
+    assert ctx.reports == []
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+import attrs
+
+from cgjobs.model import Job, JobState, Progress
+from cgjobs.outcomes import JobCancelled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@attrs.frozen
+class LogLine:
+    """One line that a handler logged: level, event name and fields."""
+
+    level: str
+    event: str
+    fields: Mapping[str, Any]
+
+
+@attrs.define
+class RecordingLog:
+    """A logger that keeps its lines."""
+
+    lines: list[LogLine]
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Keep a line for developers."""
+        self.lines.append(LogLine("debug", event, fields))
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Keep a line of what is normal."""
+        self.lines.append(LogLine("info", event, fields))
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Keep a line that somebody should look at."""
+        self.lines.append(LogLine("warn", event, fields))
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Keep a line of what went wrong."""
+        self.lines.append(LogLine("error", event, fields))
+
+
+class RecordingContext:
+    """A `Context` without worker or broker that keeps what the handler does.
+
+    Use it as a context manager when the handler opens things with ``ctx.use``: they are closed at its end.
+
+    Args:
+        job_id: Id of the job that the handler believes to run.
+        attempt: Which attempt it believes to be, from 1.
+        settings: Settings objects, found by their class.
+        uses: Stand-ins by factory: ``ctx.use(factory, ...)`` gives ``uses[factory]`` and opens nothing.
+        cancel_after: Raise `JobCancelled` at the report with this number, from 1. None: never.
+
+    Attributes:
+        reports: Every `Progress` reported.
+        lines: Every line logged.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_id: str = "test-job",
+        attempt: int = 1,
+        settings: Iterable[object] = (),
+        uses: Mapping[Callable[..., Any], Any] | None = None,
+        cancel_after: int | None = None,
+    ) -> None:
+        self.job = Job(
+            job_id,
+            "test",
+            "test.test",
+            JobState.ACTIVE,
+            attempt=attempt,
+            attempts=attempt,
+            created_at=datetime.now(UTC),
+            started_at=datetime.now(UTC),
+        )
+        self.reports: list[Progress] = []
+        self.lines: list[LogLine] = []
+        self.log = RecordingLog(self.lines)
+        self._settings = {type(item): item for item in settings}
+        self._uses = dict(uses or {})
+        self._opened: dict[Any, Any] = {}
+        self._stack = contextlib.ExitStack()
+        self._cancel_after = cancel_after
+
+    def __enter__(self) -> RecordingContext:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Keep the report; raises `JobCancelled` when told to."""
+        self.reports.append(Progress(done, total, message))
+        if self._cancel_after is not None and len(self.reports) >= self._cancel_after:
+            raise JobCancelled("the test cancelled the job")
+
+    def settings(self, cls: type[T]) -> T:
+        """The settings object of this class that the test gave."""
+        try:
+            return self._settings[cls]  # type: ignore[return-value]
+        except KeyError:
+            raise LookupError(f"give RecordingContext settings=[{cls.__name__}(...)]") from None
+
+    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The stand-in for this factory, or what it makes, opened once."""
+        if factory in self._uses:
+            return self._uses[factory]  # type: ignore[no-any-return]
+        key = (factory, args, tuple(sorted(kwargs.items())))
+        if key not in self._opened:
+            made = factory(*args, **kwargs)
+            is_manager = hasattr(type(made), "__enter__")
+            self._opened[key] = self._stack.enter_context(made) if is_manager else made  # type: ignore[arg-type]
+        return self._opened[key]  # type: ignore[no-any-return]
