@@ -5,6 +5,8 @@ The names that users need are here; everything else is in the modules.
 
 from __future__ import annotations
 
+from cgjobs.client import AsyncClient, Client
+from cgjobs.config import Config
 from cgjobs.context import Context
 from cgjobs.errors import (
     BrokerError,
@@ -32,10 +34,13 @@ from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
 __all__ = [
+    "AsyncClient",
     "Backoff",
     "BrokerError",
     "BrokerUnavailable",
     "CgjobsError",
+    "Client",
+    "Config",
     "ConfigError",
     "Context",
     "Cron",

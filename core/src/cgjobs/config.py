@@ -12,6 +12,23 @@ import attrs
 from cgjobs.model import Backoff, Cron
 
 Profile = Literal["development", "production"]
+_ZERO = timedelta(0)
+
+
+def _at_least(low: Any, high: Any = None) -> Any:
+    """A validator: ``low`` to ``high``, both included; None is left alone."""
+
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and (value < low or (high is not None and value > high)):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"{attribute.name} is {value}; it must be {bounds}")
+
+    return check
+
+
+def _positive(_instance: object, attribute: attrs.Attribute[Any], value: timedelta | None) -> None:
+    if value is not None and value <= _ZERO:
+        raise ValueError(f"{attribute.name} is {value}; it must be longer than zero")
 
 
 @attrs.frozen
@@ -31,14 +48,14 @@ class RedisConfig:
     """
 
     host: str = "localhost"
-    port: int = 6379
-    db: int = 0
+    port: int = attrs.field(default=6379, validator=_at_least(0, 65_535))
+    db: int = attrs.field(default=0, validator=_at_least(0))
     username: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     tls: bool = False
     ca_file: Path | None = None
     socket: Path | None = None
-    timeout: timedelta = timedelta(seconds=2)
+    timeout: timedelta = attrs.field(default=timedelta(seconds=2), validator=_positive)
 
 
 @attrs.frozen
@@ -57,12 +74,12 @@ class QueueConfig:
     """
 
     name: str
-    concurrency: int = 1
-    attempts: int = 3
+    concurrency: int = attrs.field(default=1, validator=_at_least(1))
+    attempts: int = attrs.field(default=3, validator=_at_least(1))
     backoff: Backoff = attrs.field(factory=Backoff)
-    timeout: timedelta | None = None
-    keep_completed: timedelta = timedelta(0)
-    keep_failed: timedelta = timedelta(days=30)
+    timeout: timedelta | None = attrs.field(default=None, validator=_positive)
+    keep_completed: timedelta = attrs.field(default=_ZERO, validator=_at_least(_ZERO))
+    keep_failed: timedelta = attrs.field(default=timedelta(days=30), validator=_at_least(_ZERO))
 
 
 @attrs.frozen
@@ -70,7 +87,7 @@ class WorkerConfig:
     """How a worker behaves.
 
     Args:
-        lease: A job whose worker is silent this long is given to another one.
+        lease: A job whose worker is silent this long is given to another one; from a file at least 1 s.
         reap_interval: How often each worker looks for such jobs.
         grace: How long running jobs may go on after SIGTERM before they are handed back.
         loop_stall: A worker whose event loop stands still this long stops renewing its leases.
@@ -80,14 +97,14 @@ class WorkerConfig:
             port 0: a free one, which the worker logs.
     """
 
-    lease: timedelta = timedelta(seconds=30)
-    reap_interval: timedelta = timedelta(seconds=5)
-    grace: timedelta = timedelta(seconds=30)
-    loop_stall: timedelta = timedelta(seconds=15)
-    max_crashes: int = 3
-    threads: int | None = None
+    lease: timedelta = attrs.field(default=timedelta(seconds=30), validator=_positive)
+    reap_interval: timedelta = attrs.field(default=timedelta(seconds=5), validator=_positive)
+    grace: timedelta = attrs.field(default=timedelta(seconds=30), validator=_at_least(_ZERO))
+    loop_stall: timedelta = attrs.field(default=timedelta(seconds=15), validator=_positive)
+    max_crashes: int = attrs.field(default=3, validator=_at_least(1))
+    threads: int | None = attrs.field(default=None, validator=_at_least(1))
     metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
+    metrics_port: int | None = attrs.field(default=None, validator=_at_least(0, 65_535))
 
 
 @attrs.frozen
@@ -100,9 +117,9 @@ class LimitConfig:
         result_bytes: Largest result on the wire.
     """
 
-    payload_bytes: int = 256 * 1024
-    payload_depth: int = 32
-    result_bytes: int = 1024 * 1024
+    payload_bytes: int = attrs.field(default=256 * 1024, validator=_at_least(1))
+    payload_depth: int = attrs.field(default=32, validator=_at_least(1))
+    result_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least(0))
 
 
 @attrs.frozen
@@ -138,6 +155,7 @@ class Config:
         redis: The broker.
         queues: The queues by name. A job type without an entry has its processor's defaults.
         schedules: The schedules by job type. A job type without an entry has its processor's.
+        unscheduled: Job types whose schedule is switched off, their processor's too.
         worker: How a worker behaves.
         limits: What a payload and a result may be.
         plugins: Which plugins are used, and their settings.
@@ -148,6 +166,7 @@ class Config:
     redis: RedisConfig = attrs.field(factory=RedisConfig)
     queues: Mapping[str, QueueConfig] = attrs.field(factory=dict)
     schedules: Mapping[str, Cron] = attrs.field(factory=dict)
+    unscheduled: frozenset[str] = attrs.field(default=frozenset(), kw_only=True)
     worker: WorkerConfig = attrs.field(factory=WorkerConfig)
     limits: LimitConfig = attrs.field(factory=LimitConfig)
     plugins: PluginsConfig = attrs.field(factory=PluginsConfig)

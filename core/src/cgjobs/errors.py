@@ -62,7 +62,9 @@ class _Faulty(CgjobsError, ValueError):
     def __str__(self) -> str:
         if len(self.faults) == 1:
             return f"{self.what}: {self.faults[0]}"
-        return "\n".join([f"{self.what}: {len(self.faults)} faults", *(f"  {fault}" for fault in self.faults)])
+        return "\n".join(
+            [f"{self.what}: {len(self.faults)} faults", *(f"  {fault}" for fault in self.faults)]
+        )
 
 
 class ConfigError(_Faulty):

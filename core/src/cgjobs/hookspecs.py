@@ -1,4 +1,4 @@
-"""The whole plugin contract: what a plugin may implement, with ``@hookimpl``, in the module its entry point names.
+"""The whole plugin contract: what a plugin's module may implement, with ``@hookimpl``.
 
 A plugin is a module, announced under the entry-point group ``cgjobs``::
 

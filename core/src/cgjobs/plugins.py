@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
@@ -12,10 +13,12 @@ import pluggy
 
 from cgjobs import hookspecs
 from cgjobs.errors import PluginConflict, PluginError, ProcessorNotFound, SubtypeNotFound, suggest
+from cgjobs.event import Event
 from cgjobs.processor import Processor
 from cgjobs.subtype import Subtype
 
 GROUP = "cgjobs"
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 SettingsReader = Callable[[str, type], object]
 """Given a plugin's name and its settings class, gives the settings or raises `ConfigError`."""
@@ -60,6 +63,15 @@ class Registry:
     subtypes: Mapping[str, Subtype[Any, Any]]
     settings: Mapping[type, object] = attrs.field(repr=False)
     _by_payload: Mapping[type, Subtype[Any, Any]] = attrs.field(repr=False)
+    _observers: tuple[tuple[str, Callable[[Event], object]], ...] = attrs.field(repr=False)
+
+    def tell(self, event: Event) -> None:
+        """Tell every observer (``cgjobs_event``); one that raises is logged and hinders no other."""
+        for name, observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                _log.exception("plugin %s failed to observe %s", name, event.name)
 
     def subtype(self, name: str) -> Subtype[Any, Any]:
         """The subtype with this full name.
@@ -148,7 +160,9 @@ def load(
     registry = loader.finish()
     broken = [plugin for plugin in registry.plugins if plugin.state == "quarantined"]
     if strict and broken:
-        raise PluginError("\n".join(f"plugin {plugin.name!r} is broken: {plugin.reason}" for plugin in broken))
+        raise PluginError(
+            "\n".join(f"plugin {plugin.name!r} is broken: {plugin.reason}" for plugin in broken)
+        )
     return registry
 
 
@@ -200,7 +214,7 @@ class _Loader:
             return
         for subtype in offer.subtypes:
             self._payloads[subtype.payload] = subtype
-        self._owners |= {name: offer.info.distribution or offer.info.name for name in offer.info.types}
+        self._owners |= dict.fromkeys(offer.info.types, offer.info.distribution or offer.info.name)
         self._offers.append(offer)
 
     def _offer(self, info: PluginInfo, plugin: object) -> _Offer:
@@ -220,7 +234,7 @@ class _Loader:
             if not (isinstance(cls, type) and attrs.has(cls)):
                 raise PluginError(f"cgjobs_settings returned {cls!r}; return an attrs class")
             settings[cls] = self._read_settings(info.name, cls)
-        types = tuple(item.name for item in (*processors, *subtypes))
+        types = (*(item.name for item in processors), *(item.name for item in subtypes))
         return _Offer(attrs.evolve(info, types=types), plugin, processors, subtypes, settings)
 
     def _refuse_unknown_hooks(self, plugin: object) -> None:
@@ -256,7 +270,7 @@ class _Loader:
         subtypes: dict[str, Subtype[Any, Any]] = {}
         settings: dict[type, object] = {}
         for offer in self._offers:
-            orphans = sorted({s.job_type for s in offer.subtypes if s.job_type not in processors})
+            orphans = sorted({item.job_type for item in offer.subtypes} - processors.keys())
             if orphans:
                 self._manager.unregister(offer.plugin)
                 reason = (
@@ -270,7 +284,15 @@ class _Loader:
             self._infos.append(offer.info)
         by_payload = {item.payload: item for item in subtypes.values()}
         infos = tuple(sorted(self._infos, key=lambda info: (bool(info.distribution), info.name)))
-        return Registry(self._manager.hook, infos, processors, subtypes, settings, by_payload)
+        observers = tuple(
+            (impl.plugin_name, impl.function if impl.argnames else _without_event(impl.function))
+            for impl in self._manager.hook.cgjobs_event.get_hookimpls()
+        )
+        return Registry(self._manager.hook, infos, processors, subtypes, settings, by_payload, observers)
+
+
+def _without_event(function: Callable[..., object]) -> Callable[[Event], object]:
+    return lambda event: function()
 
 
 def _items(plugin: object, hook: str, cls: type[T]) -> list[T]:

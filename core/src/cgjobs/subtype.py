@@ -105,7 +105,7 @@ def subtype(name: str, *, timeout: timedelta | None = None) -> _Decorator:
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:
     parameters = list(inspect.signature(handler).parameters.values())
     if len(parameters) != 2:
-        raise TypeError(f"handler of {name!r} takes {len(parameters)} arguments; it takes two: (payload, ctx)")
+        raise TypeError(f"handler of {name!r} takes {len(parameters)} arguments; it must take (payload, ctx)")
     hints = get_type_hints(handler)
     cls = hints.get(parameters[0].name)
     if not (isinstance(cls, type) and attrs.has(cls)):

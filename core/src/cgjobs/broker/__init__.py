@@ -1,0 +1,10 @@
+"""The broker: each move of a job as one prepared call, and what sends them. Nothing else talks to Redis."""
+
+from __future__ import annotations
+
+from cgjobs.broker import moves, reads
+from cgjobs.broker.call import Call, Steps
+from cgjobs.broker.connection import address
+from cgjobs.broker.sender import AsyncSender, Sender
+
+__all__ = ["AsyncSender", "Call", "Sender", "Steps", "address", "moves", "reads"]

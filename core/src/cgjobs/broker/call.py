@@ -1,0 +1,53 @@
+"""A prepared call: what is sent to the broker and how its reply is read. Sending it is somebody else's work.
+
+One call serves the blocking and the asynchronous client alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import attrs
+
+from cgjobs.broker import library
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Command: TypeAlias = tuple[Any, ...]
+Steps: TypeAlias = Generator["Call[Any]", Any, R]
+"""An operation of several calls: yields each call, is sent its reply, returns the result."""
+
+
+@attrs.frozen
+class Call(Generic[T]):
+    """One round trip.
+
+    Args:
+        commands: One command, or several that are sent as one transaction.
+        parse: From the reply (of several commands: the list of replies) to the result.
+        resent: The commands to send when the reply to the first try was lost; None when the first ones can be
+            sent again as they are.
+        block: Seconds that the server may take on purpose before it answers.
+    """
+
+    commands: tuple[Command, ...]
+    parse: Callable[[Any], T]
+    resent: tuple[Command, ...] | None = None
+    block: float = 0.0
+
+    @property
+    def again(self) -> tuple[Command, ...]:
+        """What to send on a second try."""
+        return self.commands if self.resent is None else self.resent
+
+
+def fcall(name: str, *args: Any) -> Command:
+    """The command that calls one of our functions."""
+    return ("FCALL", library.function(name), 0, *args)
+
+
+def fcall_ro(name: str, *args: Any) -> Command:
+    """The command that calls one of our functions that only read."""
+    return ("FCALL_RO", library.function(name), 0, *args)

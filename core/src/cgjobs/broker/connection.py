@@ -1,0 +1,118 @@
+"""Connections to the broker, and its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cgjobs.config import RedisConfig
+from cgjobs.errors import (
+    BrokerDenied,
+    BrokerError,
+    BrokerUnavailable,
+    BrokerUnsupported,
+    FunctionsMissing,
+)
+
+OLDEST_REDIS = (7, 0)
+OLDEST_VALKEY = (7, 2)
+
+
+def _options(config: RedisConfig) -> dict[str, Any]:
+    seconds = config.timeout.total_seconds()
+    options: dict[str, Any] = {
+        "db": config.db,
+        "username": config.username,
+        "password": config.password,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "protocol": 2,
+    }
+    if config.socket is not None:
+        options["unix_socket_path"] = str(config.socket)
+        return options
+    options |= {"host": config.host, "port": config.port, "socket_keepalive": True}
+    if config.tls:
+        options |= {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
+        if config.ca_file is not None:
+            options["ssl_ca_certs"] = str(config.ca_file)
+    return options
+
+
+def connect(config: RedisConfig) -> redis.Redis:
+    """A blocking client. It never sends a command twice by itself, and connects at the first one."""
+    return redis.Redis(**_options(config), retry=Retry(NoBackoff(), 0))
+
+
+def connect_async(config: RedisConfig) -> redis.asyncio.Redis:
+    """An asynchronous client of the same kind."""
+    return redis.asyncio.Redis(**_options(config), retry=AsyncRetry(NoBackoff(), 0))
+
+
+def address(config: RedisConfig) -> str:
+    """Where the broker is, for people; without secrets."""
+    if config.socket is not None:
+        return str(config.socket)
+    return f"{'rediss' if config.tls else 'redis'}://{config.host}:{config.port}/{config.db}"
+
+
+_PASSING = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS")
+
+
+def translate(error: exceptions.RedisError | OSError, config: RedisConfig) -> BrokerError:
+    """The broker's error as one of ours, with what to do."""
+    where = address(config)
+    text = str(error) or type(error).__name__
+    denied = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+    if isinstance(error, denied) or "NOAUTH" in text or "WRONGPASS" in text or "NOPERM" in text:
+        return BrokerDenied(
+            f"the broker at {where} refused: {text}. Check the user, the password and its ACL"
+        )
+    if "Function not found" in text:
+        return FunctionsMissing(f"the broker at {where} lacks this release's functions. Run `cgjobs setup`")
+    if "unknown command" in text.lower() and "fcall" in text.lower():
+        return BrokerUnsupported(
+            f"the broker at {where} knows no functions; Redis 7.0 or Valkey 7.2 is needed"
+        )
+    passing = isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError))
+    if passing or text.startswith(_PASSING) or isinstance(error, exceptions.BusyLoadingError):
+        return BrokerUnavailable(
+            f"no answer from the broker at {where}: {text}. Is it running and reachable?"
+        )
+    return BrokerError(f"the broker at {where} answered: {text}")
+
+
+@contextlib.contextmanager
+def translated(config: RedisConfig) -> Iterator[None]:
+    """Raise the broker's errors as ours."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as error:
+        raise translate(error, config) from error
+
+
+def refuse_unsupported(info: dict[str, Any]) -> str:
+    """Check ``INFO server``.
+
+    Returns:
+        Name and version, such as ``valkey 9.1.2``.
+
+    Raises:
+        BrokerUnsupported: Older than Redis 7.0 or Valkey 7.2.
+    """
+    name, oldest, version = "redis", OLDEST_REDIS, str(info.get("redis_version", "0"))
+    if "valkey_version" in info:
+        name, oldest, version = "valkey", OLDEST_VALKEY, str(info["valkey_version"])
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < oldest:
+        wanted = ".".join(map(str, oldest))
+        raise BrokerUnsupported(f"the broker is {name} {version}; {name} {wanted} or newer is needed")
+    return f"{name} {version}"

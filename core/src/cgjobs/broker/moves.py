@@ -1,0 +1,321 @@
+"""The moves of a job as prepared calls, one function for each server-side function."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import attrs
+import orjson
+
+from cgjobs.broker.call import Call, Command, fcall
+from cgjobs.errors import JobNotFound, JobStateError
+from cgjobs.model import JobState, Priority
+
+# RQ's names of a job's state, as they stand in its hash.
+STATES: Mapping[str, JobState] = {
+    "queued": JobState.WAITING,
+    "started": JobState.ACTIVE,
+    "scheduled": JobState.DELAYED,
+    "deferred": JobState.DEFERRED,
+    "created": JobState.DEFERRED,
+    "ready_to_enqueue": JobState.DEFERRED,
+    "finished": JobState.COMPLETED,
+    "failed": JobState.FAILED,
+    "canceled": JobState.CANCELLED,
+    "stopped": JobState.CANCELLED,
+}
+
+OutcomeKind = Literal["completed", "retry", "failed", "snooze", "return"]
+
+
+@attrs.frozen
+class NewJob:
+    """A job on its way into the broker.
+
+    Args:
+        queue: Where it waits.
+        id: Its id; ``own_id`` when the caller chose it.
+        priority: Its level.
+        due: Wait this long, or until then; None: ready at once.
+        data: The envelope in RQ's call form.
+        description: One line for people, without secrets.
+        timeout: Longest run of one attempt, for RQ's tools in whole seconds; None for no limit.
+        attempts: How often it is tried in all.
+        keep_completed, keep_failed: How long it is kept after its end.
+        extra: Further fields of its hash.
+    """
+
+    queue: str
+    id: str
+    own_id: bool
+    priority: Priority
+    due: timedelta | datetime | None
+    data: bytes
+    description: str
+    timeout: timedelta | None
+    attempts: int
+    keep_completed: timedelta
+    keep_failed: timedelta
+    extra: Mapping[str, str]
+
+    def arguments(self) -> tuple[str | bytes | int, ...]:
+        """The arguments of the server-side function, in its order."""
+        due = ""
+        if isinstance(self.due, timedelta):
+            due = f"+{milliseconds(self.due)}"
+        elif self.due is not None:
+            due = str(math.ceil(self.due.timestamp() * 1000))
+        return (
+            self.queue,
+            self.id,
+            int(self.own_id),
+            self.priority.value,
+            due,
+            self.data,
+            self.description,
+            math.ceil(self.timeout.total_seconds()) if self.timeout else -1,
+            self.attempts - 1,
+            math.ceil(self.keep_completed.total_seconds()),
+            math.ceil(self.keep_failed.total_seconds()),
+            orjson.dumps(self.extra) if self.extra else "",
+        )
+
+
+@attrs.frozen
+class Claimed:
+    """A job under a lease, as the claim gave it."""
+
+    queue: str
+    id: str
+    token: str
+    data: bytes
+    retries_made: int
+    retries_left: int
+    recoveries: int
+    created_at: str
+    priority: str
+    timeout_ms: str
+    backoff: str
+
+
+@attrs.frozen
+class Settlement:
+    """How one claimed job ended, ready to be sent.
+
+    Args:
+        kind: ``completed``, ``retry``, ``failed``, ``snooze`` or ``return``.
+        job: The claimed job.
+        subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
+        run_us: How long the attempt ran, in microseconds.
+        delay: Wait before the next attempt; for ``retry`` and ``snooze``.
+        error: Class and message of the error, one line; for ``retry`` and ``failed``.
+        blob: Base64: the result's JSON (``completed``) or the zlib-compressed traceback.
+    """
+
+    kind: OutcomeKind
+    job: Claimed
+    subtype: str = ""
+    run_us: int = 0
+    delay: timedelta = timedelta(0)
+    error: str = ""
+    blob: bytes = b""
+
+
+@attrs.frozen
+class Turn:
+    """The reply to one turn of a worker.
+
+    Args:
+        refused: Ids of jobs whose outcome came too late: they belong to another attempt by now.
+        jobs: What was claimed.
+        left: Waiting jobs in the queues that still have some.
+    """
+
+    refused: tuple[str, ...]
+    jobs: tuple[Claimed, ...]
+    left: Mapping[str, int]
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, rounded up: never earlier than asked."""
+    return math.ceil(duration / timedelta(milliseconds=1))
+
+
+def new_nonce() -> str:
+    """Names one call, so that the same call sent again is known."""
+    return secrets.token_hex(8)
+
+
+def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool]]:
+    """Add jobs. Gives for each whether it was added; False when another job has its id."""
+    nonce = new_nonce()
+    arguments = [argument for job in jobs for argument in job.arguments()]
+    return Call(
+        (fcall("enqueue", nonce, 0, *arguments),),
+        lambda reply: [added == 1 for added in reply],
+        (fcall("enqueue", nonce, 1, *arguments),),
+    )
+
+
+def turn(
+    worker: str,
+    outcomes: Sequence[Settlement],
+    wants: Mapping[str, int],
+    *,
+    lease: timedelta,
+    largest: int,
+) -> Call[Turn]:
+    """Settle what ended and claim what is wanted, in one round trip.
+
+    Args:
+        worker: The worker's name.
+        outcomes: What ended; at most 500.
+        wants: How many jobs to claim, by queue; at most 500 in sum.
+        lease: How long the claimed jobs are this worker's.
+        largest: Most bytes of a job's data; a larger one fails unread.
+    """
+    nonce = new_nonce()
+    wanted = [part for want in wants.items() for part in want]
+
+    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any]) -> Turn:
+        return Turn(
+            tuple(text(job_id) for job_id in refused),
+            tuple(_claimed(fields, nonce) for fields in jobs),
+            {text(left[i]): left[i + 1] for i in range(0, len(left), 2)},
+        )
+
+    if not outcomes:
+
+        def claim(resent: int) -> Command:
+            return fcall("claim", worker, nonce, resent, milliseconds(lease), largest, *wanted)
+
+        return Call((claim(0),), lambda reply: parse([], *reply), (claim(1),))
+
+    settled: list[str | bytes | int] = []
+    for item in outcomes:
+        job = item.job
+        settled += (item.kind, job.queue, job.id, job.token, item.subtype, item.run_us)
+        settled += (milliseconds(item.delay), item.error, item.blob)
+
+    def settle(resent: int) -> Command:
+        return fcall(
+            "settle", worker, nonce, resent, milliseconds(lease), largest, len(outcomes), *settled, *wanted
+        )
+
+    return Call((settle(0),), lambda reply: parse(*reply), (settle(1),))
+
+
+def _claimed(fields: list[bytes], token: str) -> Claimed:
+    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff = fields
+    return Claimed(
+        queue.decode(),
+        job_id.decode(),
+        token,
+        data,
+        number(made),
+        number(left),
+        number(recoveries),
+        text(created),
+        text(priority),
+        text(timeout_ms),
+        text(backoff),
+    )
+
+
+def renew(
+    worker: str, jobs: Iterable[tuple[str, str, str]], *, lease: timedelta, ttl: timedelta, busy: bool
+) -> Call[tuple[bool, tuple[str, ...]]]:
+    """Keep leases (queue, id, token) and the worker's entry. Gives (entry exists, ids that were lost)."""
+    flat = [part for job in jobs for part in job]
+    command = fcall(
+        "renew", worker, milliseconds(lease), int(ttl.total_seconds()), "busy" if busy else "idle", *flat
+    )
+    return Call((command,), lambda reply: (reply[0] == 1, tuple(text(job_id) for job_id in reply[1])))
+
+
+def progress(reports: Iterable[tuple[str, str, bytes]]) -> Call[int]:
+    """Keep the last reports (id, token, meta as JSON) of running jobs."""
+    return Call((fcall("progress", *(part for report in reports for part in report)),), int)
+
+
+def reap(*, max_crashes: int, limit: int = 500) -> Call[list[tuple[str, str, str]]]:
+    """Take back jobs whose lease ended. Gives (queue, id, ``recovered`` or ``poison``) for each."""
+    return Call((fcall("reap", max_crashes, limit),), _triples)
+
+
+def _triples(reply: list[bytes]) -> list[tuple[str, str, str]]:
+    return [(text(a), text(b), text(c)) for a, b, c in zip(*[iter(reply)] * 3, strict=True)]
+
+
+def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[tuple[int, timedelta | None]]:
+    """Make due jobs ready. Gives how many, and how long until the next one is due."""
+
+    def parse(reply: list[int]) -> tuple[int, timedelta | None]:
+        return reply[0], None if reply[1] < 0 else timedelta(milliseconds=reply[1])
+
+    return Call((fcall("promote", limit, *queues),), parse)
+
+
+def pause(queue: str) -> Call[bool]:
+    """Hold a queue. Gives whether it was not held before."""
+    return Call((fcall("pause", queue),), bool)
+
+
+def resume(queue: str) -> Call[bool]:
+    """Let a queue go on. Gives whether it was held."""
+    return Call((fcall("resume", queue),), bool)
+
+
+def remove(job_id: str) -> Call[JobState | None]:
+    """Take a job out. Gives the state it was in; None for a garbage hash."""
+
+    def parse(reply: bytes) -> JobState | None:
+        return STATES.get(_moved(job_id, text(reply), "removed", "Wait for its end first."))
+
+    return Call((fcall("remove", job_id),), parse)
+
+
+def retry(job_id: str, *, attempts: int) -> Call[JobState]:
+    """Make an ended job ready again. Gives the state it was in."""
+
+    def parse(reply: bytes) -> JobState:
+        hint = "Only a failed, completed or cancelled job can be retried."
+        return STATES[_moved(job_id, text(reply), "retried", hint)]
+
+    return Call((fcall("retry", job_id, attempts),), parse)
+
+
+def _moved(job_id: str, status: str, move: str, hint: str) -> str:
+    if status == "missing":
+        raise JobNotFound(job_id)
+    if status.startswith("!"):
+        raise JobStateError(job_id, STATES.get(status[1:], status[1:]), move, hint)
+    return status
+
+
+def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:
+    """Remove waiting jobs, delayed ones too when asked. Gives how many; call again until none."""
+    return Call((fcall("drain", queue, int(delayed), limit),), int)
+
+
+def fire(schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob]) -> Call[bool]:
+    """Enqueue the jobs of one slot. Gives whether this call did it, not another scheduler's."""
+    arguments = [argument for job in jobs for argument in job.arguments()]
+    return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), bool)
+
+
+def text(value: bytes | str) -> str:
+    """Bytes of the broker as text; what is no UTF-8 becomes visible escapes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def number(value: bytes | str) -> int:
+    """A whole number, 0 for what is none."""
+    try:
+        return int(value)
+    except ValueError:
+        return 0

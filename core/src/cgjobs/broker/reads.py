@@ -1,0 +1,354 @@
+"""What can be seen of jobs, queues and workers, as prepared calls. None of them changes anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import orjson
+
+from cgjobs import keys
+from cgjobs.broker.call import Call, fcall_ro
+from cgjobs.broker.moves import STATES, number, text
+from cgjobs.codec import Codec, Unreadable
+from cgjobs.model import AttemptError, Job, JobState, Priority, Progress, QueueStats, WorkerInfo
+
+_RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_CODEC = Codec()
+_TRACEBACK_BYTES = 64 * 1024  # shown of one error; a bomb in the results stream is not inflated further
+
+_REGISTRIES = {
+    JobState.ACTIVE: keys.active,
+    JobState.DELAYED: keys.delayed,
+    JobState.DEFERRED: keys.deferred,
+    JobState.COMPLETED: keys.completed,
+    JobState.FAILED: keys.failed,
+    JobState.CANCELLED: keys.cancelled,
+}
+
+
+@attrs.frozen
+class QueueReading:
+    """`QueueStats` and the id of the job that waits longest, or ``""``."""
+
+    stats: QueueStats
+    oldest: str
+
+
+@attrs.frozen
+class Page:
+    """A part of a queue's jobs in one state.
+
+    Args:
+        ids: Their ids, in the order in which they will run, or the newest first when they have ended.
+        total: How many there are in all.
+    """
+
+    ids: tuple[str, ...]
+    total: int
+
+
+def job(job_id: str) -> Call[Job | None]:
+    """One job, or None."""
+    commands = (("HGETALL", keys.job(job_id)), ("XRANGE", keys.results(job_id), "-", "+"))
+
+    def parse(replies: list[Any]) -> Job | None:
+        return _job(job_id, _mapping(replies[0]), replies[1])
+
+    return Call(commands, parse)
+
+
+@attrs.frozen
+class Ending:
+    """What is known of a job that may have ended and gone.
+
+    Args:
+        job: The job, or None when it is not kept.
+        has_result: Whether a result was kept for it.
+        result: That result, in wire form.
+    """
+
+    job: Job | None
+    has_result: bool
+    result: Any
+
+
+def ending(job_id: str) -> Call[Ending]:
+    """The job, or what it left behind."""
+    commands = job(job_id).commands
+
+    def parse(replies: list[Any]) -> Ending:
+        entries = _list(replies[1])
+        has_result = bool(entries) and "return_value" in _mapping(entries[-1][1])
+        return Ending(_job(job_id, _mapping(replies[0]), entries), has_result, _results(entries)[1])
+
+    return Call(commands, parse)
+
+
+def jobs(ids: Iterable[str]) -> Call[list[Job]]:
+    """The jobs with these ids that exist, without their errors and results."""
+    wanted = tuple(ids)
+
+    def parse(replies: list[Any]) -> list[Job]:
+        found = (_job(job_id, _mapping(reply), []) for job_id, reply in zip(wanted, replies, strict=True))
+        return [item for item in found if item is not None]
+
+    return Call(tuple(("HGETALL", keys.job(job_id)) for job_id in wanted), parse)
+
+
+def page(queue: str, state: JobState, offset: int, limit: int) -> Call[Page]:
+    """Ids of the jobs of one state, a page at a time."""
+    last = offset + limit - 1
+    if state is JobState.WAITING:
+        lists = [keys.waiting(queue, level) for level in Priority]
+        commands = (
+            *(("LLEN", key) for key in lists),
+            *(("LRANGE", key, 0, last) for key in lists),
+        )
+
+        def parse(replies: list[Any]) -> Page:
+            sizes, ranges = replies[: len(lists)], replies[len(lists) :]
+            ids = [text(entry) for entries in ranges for entry in _list(entries)]
+            return Page(tuple(ids[offset : last + 1]), sum(size for size in sizes if isinstance(size, int)))
+
+        return Call(commands, parse)
+    key = _REGISTRIES[state](queue)
+    ended = ("REV",) if state.final else ()
+
+    def parse_registry(replies: list[Any]) -> Page:
+        total = replies[0] if isinstance(replies[0], int) else 0
+        return Page(tuple(text(entry).partition(":")[0] for entry in _list(replies[1])), total)
+
+    return Call((("ZCARD", key), ("ZRANGE", key, offset, last, *ended)), parse_registry)
+
+
+def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
+    """The numbers of queues, all at one moment."""
+    wanted = tuple(queues)
+
+    def parse(reply: list[list[Any]]) -> dict[str, QueueReading]:
+        return {
+            queue: QueueReading(
+                QueueStats(
+                    waiting=row[0],
+                    active=row[1],
+                    completed=row[2],
+                    failed=row[3],
+                    delayed=row[4],
+                    paused=row[5] == 1,
+                ),
+                text(row[6]),
+            )
+            for queue, row in zip(wanted, reply, strict=True)
+        }
+
+    return Call((fcall_ro("stats", *wanted),), parse)
+
+
+def queue_names() -> Call[list[str]]:
+    """The queues that anything was ever enqueued to, sorted; level lists are not queues of their own."""
+
+    def parse(reply: Any) -> list[str]:
+        prefix = keys.waiting("")
+        names = {text(entry).removeprefix(prefix).partition(":")[0] for entry in _list(reply)}
+        return sorted(names)
+
+    return Call((("SMEMBERS", keys.QUEUES),), parse)
+
+
+def worker_names() -> Call[list[str]]:
+    """Names of the workers that are registered, stale ones included."""
+
+    def parse(reply: Any) -> list[str]:
+        return sorted(text(entry).removeprefix(keys.worker("")) for entry in _list(reply))
+
+    return Call((("SMEMBERS", keys.WORKERS),), parse)
+
+
+def workers(names: Iterable[str]) -> Call[list[WorkerInfo]]:
+    """The workers with these names that are alive."""
+    wanted = tuple(names)
+
+    def parse(replies: list[Any]) -> list[WorkerInfo]:
+        rows = ((name, _mapping(reply)) for name, reply in zip(wanted, replies, strict=True))
+        return [_worker(name, fields) for name, fields in rows if fields and "death" not in fields]
+
+    return Call(tuple(("HGETALL", keys.worker(name)) for name in wanted), parse)
+
+
+def metrics() -> Call[dict[str, int]]:
+    """The counters that the moves keep, by field."""
+
+    def parse(reply: Any) -> dict[str, int]:
+        return {name: number(value) for name, value in _mapping(reply).items()}
+
+    return Call((("HGETALL", keys.METRICS),), parse)
+
+
+def schedule(name: str) -> Call[Mapping[str, str]]:
+    """What is known of a schedule's fires: ``slot`` (ms), ``fired_at``, ``note``, ``jobs``, ``fires``."""
+    return Call(
+        (("HGETALL", keys.schedule(name)),), lambda reply: {k: text(v) for k, v in _mapping(reply).items()}
+    )
+
+
+def events_tip() -> Call[str]:
+    """Id of the newest entry of the event stream, ``0-0`` when there is none."""
+
+    def parse(reply: Any) -> str:
+        entries = _list(reply)
+        return text(entries[0][0]) if entries else "0-0"
+
+    return Call((("XREVRANGE", keys.EVENTS, "+", "-", "COUNT", 1),), parse)
+
+
+def recent_events() -> Call[list[list[str]]]:
+    """The events still in the stream, newest first: [what, queue, job id, subtype or detail]."""
+    return Call((("XREVRANGE", keys.EVENTS, "+", "-"),), lambda reply: _events(_list(reply))[::-1])
+
+
+def events_after(cursor: str, block: timedelta) -> Call[tuple[str, list[list[str]]]]:
+    """Wait for events after ``cursor``. Gives the new cursor and the events, none when the time is over."""
+    ms = max(1, int(block / timedelta(milliseconds=1)))
+
+    def parse(reply: Any) -> tuple[str, list[list[str]]]:
+        if not reply:
+            return cursor, []
+        entries = reply[0][1]
+        return text(entries[-1][0]), _events(entries)
+
+    return Call((("XREAD", "BLOCK", ms, "STREAMS", keys.EVENTS, cursor),), parse, block=block.total_seconds())
+
+
+def _events(entries: list[Any]) -> list[list[str]]:
+    found: list[list[str]] = []
+    for _, fields in entries:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            found += [
+                [str(part) for part in event] for event in orjson.loads(_mapping(fields).get("events", b"[]"))
+            ]
+    return found
+
+
+def _list(reply: Any) -> list[Any]:
+    return list(reply) if isinstance(reply, (list, set, tuple)) else []
+
+
+def _mapping(reply: Any) -> dict[str, bytes]:
+    if isinstance(reply, dict):
+        return {text(name): value for name, value in reply.items()}
+    flat = _list(reply)
+    return {text(flat[i]): flat[i + 1] for i in range(0, len(flat) - 1, 2)}
+
+
+def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
+    if not fields:
+        return None
+    name, payload, correlation_id = text(fields.get("description", b"")).partition("(")[0], {}, ""
+    with contextlib.suppress(Unreadable):
+        envelope = _CODEC.unpack(fields.get("data", b""))
+        name, payload, correlation_id = envelope.name, dict(envelope.payload), envelope.correlation_id
+    made, left = number(fields.get("number_of_retries", b"0")), number(fields.get("retries_left", b"0"))
+    # The attempt that failed last is over, so a failed job's attempt is that one, not the next.
+    timeout = number(fields.get("timeout_ms", b"")) / 1000 or number(fields.get("timeout", b""))
+    errors, result = _results(entries)
+    due = fields.get("status") == b"scheduled"
+    return Job(
+        id=job_id,
+        queue=text(fields.get("origin", b"")),
+        name=name,
+        state=STATES.get(text(fields.get("status", b"")), JobState.FAILED),
+        payload=payload,
+        priority=_priority(fields.get("priority", b"")),
+        attempt=made + 1,
+        attempts=made + 1 + left,
+        recoveries=number(fields.get("recoveries", b"0")),
+        correlation_id=correlation_id,
+        created_at=time(fields.get("created_at")),
+        started_at=time(fields.get("started_at")),
+        ended_at=time(fields.get("ended_at")),
+        run_at=_score(fields.get("run_at")) if due else None,
+        timeout=timedelta(seconds=timeout) if timeout > 0 else None,
+        progress=_progress(fields.get("meta")),
+        worker=text(fields.get("worker_name", b"")),
+        errors=errors,
+        result=result,
+    )
+
+
+def _priority(value: bytes) -> Priority:
+    try:
+        return Priority(text(value))
+    except ValueError:
+        return Priority.NORMAL
+
+
+def time(value: bytes | None) -> datetime | None:
+    """A time of RQ's hashes as aware UTC, None for what is none."""
+    if value:
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text(value), _RQ_TIME).replace(tzinfo=UTC)
+    return None
+
+
+def _score(value: bytes | None) -> datetime | None:
+    if value:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(float(value), UTC)
+    return None
+
+
+def _progress(meta: bytes | None) -> Progress | None:
+    if meta:
+        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+            report = orjson.loads(meta)["progress"]
+            return Progress(report["done"], report["total"], report["message"])
+    return None
+
+
+def _results(entries: Any) -> tuple[tuple[AttemptError, ...], Any]:
+    errors: list[AttemptError] = []
+    result: Any = None
+    for entry_id, raw in _list(entries):
+        fields = _mapping(raw)
+        if fields.get("type") == b"1" and "return_value" in fields:
+            with contextlib.suppress(binascii.Error, orjson.JSONDecodeError):
+                result = orjson.loads(base64.b64decode(fields["return_value"]))
+        elif "error" in fields or "exc_string" in fields:
+            at = datetime.fromtimestamp(int(text(entry_id).partition("-")[0]) / 1000, UTC)
+            trace = _inflated(fields.get("exc_string", b""))
+            last_line = trace.strip().rpartition("\n")[2]
+            errors.append(
+                AttemptError(
+                    number(fields.get("attempt", b"0")) or len(errors) + 1,
+                    at,
+                    text(fields.get("error", b"")) or last_line,
+                    trace,
+                    text(fields.get("worker_name", b"")),
+                )
+            )
+    return tuple(errors), result
+
+
+def _inflated(value: bytes) -> str:
+    with contextlib.suppress(binascii.Error, zlib.error):
+        return text(zlib.decompressobj().decompress(base64.b64decode(value), _TRACEBACK_BYTES))
+    return ""
+
+
+def _worker(name: str, fields: Mapping[str, bytes]) -> WorkerInfo:
+    return WorkerInfo(
+        name=name,
+        queues=tuple(part for part in text(fields.get("queues", b"")).split(",") if part),
+        pid=number(fields.get("pid", b"0")),
+        hostname=text(fields.get("hostname", b"")),
+        state=text(fields.get("state", b"")),
+        started_at=time(fields.get("birth")),
+        last_seen_at=time(fields.get("last_heartbeat")),
+    )

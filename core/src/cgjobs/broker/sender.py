@@ -1,0 +1,194 @@
+"""Sending prepared calls, blocking and asynchronously; again within a deadline when a reply is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, TypeVar
+
+from redis import exceptions
+
+from cgjobs.broker import library
+from cgjobs.broker.call import Call, Command, Steps
+from cgjobs.broker.connection import connect, connect_async, refuse_unsupported, translated
+from cgjobs.config import RedisConfig
+from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
+
+T = TypeVar("T")
+_PAUSE = 0.05  # seconds between two tries within the deadline
+
+
+def _readable(reply: Any) -> Any:
+    """Of a key of a wrong type nothing can be read; every other error is raised."""
+    if isinstance(reply, exceptions.ResponseError) and "WRONGTYPE" in str(reply):
+        return None
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+class Sender:
+    """Sends calls over a pool of blocking connections; safe to share between threads.
+
+    Args:
+        config: The broker, and how long one call may take in all.
+    """
+
+    def __init__(self, config: RedisConfig) -> None:
+        self._config = config
+        self._client = connect(config)
+        self._checked = False
+
+    def send(self, call: Call[T]) -> T:
+        """Send one call.
+
+        Raises:
+            BrokerUnavailable: No answer within the configured time. A move may have happened all the same.
+            BrokerError: The broker refused.
+        """
+        deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
+        commands = call.commands
+        while True:
+            try:
+                return call.parse(self._once(commands))
+            except FunctionsMissing:
+                if self._checked:
+                    raise
+                self._checked = True
+                self.load_functions()
+            except BrokerUnavailable:
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise
+                time.sleep(_PAUSE)
+            commands = call.again
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry out an operation of several calls."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(self.send(call))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _once(self, commands: tuple[Command, ...]) -> Any:
+        with translated(self._config):
+            if len(commands) == 1:
+                try:
+                    return self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
+                except exceptions.ResponseError as error:
+                    return _readable(error)
+            if not commands:
+                return []
+            pipeline = self._client.pipeline(transaction=True)
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return [_readable(reply) for reply in pipeline.execute(raise_on_error=False)]
+
+    def load_functions(self) -> str:
+        """Check the server and load this release's functions where they are missing or other ones.
+
+        Returns:
+            The server's name and version.
+
+        Raises:
+            BrokerUnsupported: The server is too old.
+            FunctionsMissing: They are missing and this user may not load them.
+        """
+        with translated(self._config):
+            version = refuse_unsupported(self._client.info("server"))
+        try:
+            if self._digest() != library.digest():
+                with translated(self._config):
+                    self._client.function_load(library.source(), replace=True)
+        except BrokerDenied as error:
+            raise _may_not_load(error) from error
+        return version
+
+    def _digest(self) -> str | None:
+        try:
+            reply = self._once((("FCALL_RO", library.function("digest"), 0),))
+        except FunctionsMissing:
+            return None
+        return str(reply, "ascii")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+
+class AsyncSender:
+    """Sends calls over asynchronous connections; belongs to one event loop.
+
+    Args:
+        config: The broker, and how long one call may take in all.
+    """
+
+    def __init__(self, config: RedisConfig) -> None:
+        self._config = config
+        self._client = connect_async(config)
+        self._checked = False
+
+    async def send(self, call: Call[T]) -> T:
+        """Send one call; raises like `Sender.send`."""
+        deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
+        commands = call.commands
+        while True:
+            try:
+                return call.parse(await self._once(commands))
+            except FunctionsMissing:
+                if self._checked:
+                    raise
+                self._checked = True
+                await self.load_functions()
+            except BrokerUnavailable:
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise
+                await asyncio.sleep(_PAUSE)
+            commands = call.again
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Carry out an operation of several calls."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(await self.send(call))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _once(self, commands: tuple[Command, ...]) -> Any:
+        with translated(self._config):
+            if len(commands) == 1:
+                try:
+                    return await self._client.execute_command(*commands[0])
+                except exceptions.ResponseError as error:
+                    return _readable(error)
+            if not commands:
+                return []
+            pipeline = self._client.pipeline(transaction=True)
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
+
+    async def load_functions(self) -> str:
+        """Check the server and load the functions; returns and raises like `Sender.load_functions`."""
+        return await asyncio.to_thread(_load_once, self._config)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _load_once(config: RedisConfig) -> str:
+    sender = Sender(config)
+    try:
+        return sender.load_functions()
+    finally:
+        sender.close()
+
+
+def _may_not_load(error: BrokerError) -> FunctionsMissing:
+    return FunctionsMissing(
+        f"the broker lacks this release's functions and this user may not load them ({error}). "
+        "Run `cgjobs setup` as a user that may"
+    )

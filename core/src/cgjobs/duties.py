@@ -1,0 +1,60 @@
+"""The small duties that every worker does beside running jobs; any number of workers may do them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from cgjobs.broker import Call, moves
+from cgjobs.config import Config
+from cgjobs.event import Event
+from cgjobs.plugins import Registry
+from cgjobs.running import Run
+
+Send = Callable[[Call[Any]], Awaitable[Any]]
+"""Sends a call and waits, however long, until the broker has answered."""
+
+_LOOK = timedelta(seconds=1)
+_AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
+
+
+async def promote_due(send: Send, queues: Sequence[str]) -> None:
+    """Make due jobs ready: look once a second, or when the next one is due."""
+    while True:
+        promoted, next_due = await send(moves.promote(queues, limit=_AT_ONCE))
+        if promoted < _AT_ONCE:
+            wait = min(_LOOK, next_due) if next_due is not None else _LOOK
+            await asyncio.sleep(max(0.001, wait.total_seconds()))
+
+
+async def reap_expired(send: Send, config: Config, registry: Registry) -> None:
+    """Take back the jobs of dead workers, every reap interval."""
+    while True:
+        await asyncio.sleep(config.worker.reap_interval.total_seconds())
+        for queue, job_id, fate in await send(moves.reap(max_crashes=config.worker.max_crashes)):
+            name: Any = "job_failed" if fate == "poison" else "job_recovered"
+            error = "Poison: its worker died again and again while it ran" if fate == "poison" else ""
+            registry.tell(Event(name, queue, job_id, error=error))
+
+
+async def write_progress(send: Send, runs: Callable[[], Sequence[Run]], interval: timedelta) -> None:
+    """Write the last reports of running jobs, twice a second at most."""
+    while True:
+        await asyncio.sleep(interval.total_seconds())
+        await flush_progress(send, runs())
+
+
+async def flush_progress(send: Send, runs: Sequence[Run]) -> None:
+    """Write the reports that these jobs made and that were not yet written."""
+    reports = []
+    for run in runs:
+        report, run.report = run.report, None
+        if report is not None:
+            meta = {"progress": {"done": report.done, "total": report.total, "message": report.message}}
+            reports.append((run.claimed.id, run.claimed.token, orjson.dumps(meta)))
+    if reports:
+        await send(moves.progress(reports))

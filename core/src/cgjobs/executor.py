@@ -1,0 +1,212 @@
+"""One claimed job to its settlement: load, run, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import orjson
+
+from cgjobs.broker.moves import Claimed, OutcomeKind, Settlement
+from cgjobs.codec import Codec, Envelope, Unreadable
+from cgjobs.config import Config
+from cgjobs.duration import parse_duration
+from cgjobs.errors import QueueNotFound
+from cgjobs.event import Event
+from cgjobs.model import Backoff
+from cgjobs.operations import queue_config
+from cgjobs.outcomes import Discard, JobTimeout
+from cgjobs.plugins import Registry
+from cgjobs.redaction import redact
+from cgjobs.resources import Resources
+from cgjobs.running import Run, RunContext
+from cgjobs.subtype import Subtype
+from cgjobs.threads import JobThreads
+from cgjobs.verdict import judge, one_line
+from cgjobs.wrapping import Wrappers
+
+UNKNOWN_HERE = timedelta(seconds=10)
+"""A job whose type this worker does not know waits this long, so that one that knows it can take it."""
+
+_TRACEBACK_CHARACTERS = 16_000
+_OURS = str(Path(__file__).parent)
+
+
+@attrs.frozen
+class _UnknownHere(Exception):
+    name: str
+
+
+class Executor:
+    """Runs claimed jobs.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        codec: Payloads from the wire.
+        threads: Where ``def`` handlers run.
+        resources: What ``ctx.use`` opens.
+        log: Gives the logger that handlers log with.
+        rng: Source of the backoff's jitter.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        codec: Codec,
+        threads: JobThreads,
+        resources: Resources,
+        log: Callable[[], Any],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._config, self._registry, self._codec = config, registry, codec
+        self._threads, self._resources, self._log = threads, resources, log
+        self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._wrappers = Wrappers(registry)
+        self._is_async = {name: subtype.is_async for name, subtype in registry.subtypes.items()}
+
+    async def run(self, run: Run) -> Settlement:
+        """Run one attempt and say how it ended. Never raises."""
+        claimed = run.claimed
+        try:
+            envelope = self._codec.unpack(claimed.data)
+            run.correlation_id = envelope.correlation_id
+            subtype = self._registry.subtypes.get(envelope.name)
+            if subtype is None:
+                raise _UnknownHere(envelope.name)
+            run.subtype = subtype.name
+            payload = self._codec.load(subtype, envelope.payload)
+        except _UnknownHere as unknown:
+            self._tell("job_snoozed", run, error=f"no plugin of this worker handles {unknown.name!r}")
+            return Settlement("snooze", claimed, delay=UNKNOWN_HERE)
+        except Unreadable as error:
+            self._tell("job_quarantined", run, error=str(error))
+            return self._ended(run, "failed", error=f"Unreadable: {error}")
+        except Exception as error:  # every fault of a payload is final: trying again cannot mend it
+            return self._ended(run, "failed", error=one_line(error))
+        self._tell("job_started", run)
+        try:
+            result = await self._call(run, subtype, payload, envelope)
+            blob = b"" if result is None else base64.b64encode(self._codec.dump_result(result))
+        except BaseException as error:  # sys.exit() in a handler ends its attempt, not the worker
+            if run.taken_away:
+                return self._ended(run, "return")
+            return self._judged(run, payload, error)
+        return self._ended(run, "completed", blob=blob)
+
+    async def _call(self, run: Run, subtype: Subtype[Any, Any], payload: object, envelope: Envelope) -> Any:
+        timeout = self._timeout(run.claimed, subtype)
+        seconds = None if timeout is None else timeout.total_seconds()
+        ctx = RunContext(run, envelope, timeout, self._log, self._registry.settings, self._resources)
+        run.cancellable = self._is_async[subtype.name]
+        if not run.cancellable:
+            return await self._threads.run(lambda: self._on_thread(subtype, payload, ctx), seconds)
+        if not self._wrappers:
+            return await _limited(subtype.handler(payload, ctx), seconds)
+        result, failure = None, None
+        entered = self._wrappers.enter(subtype, payload, ctx)
+        try:
+            result = await _limited(subtype.handler(payload, ctx), seconds)
+        except BaseException as error:
+            failure = error
+        return self._wrappers.leave(entered, result, failure)
+
+    def _on_thread(self, subtype: Subtype[Any, Any], payload: object, ctx: RunContext) -> Any:
+        if not self._wrappers:
+            return subtype.handler(payload, ctx)
+        result, failure = None, None
+        entered = self._wrappers.enter(subtype, payload, ctx)
+        try:
+            result = subtype.handler(payload, ctx)
+        except BaseException as error:
+            failure = error
+        return self._wrappers.leave(entered, result, failure)
+
+    def _timeout(self, claimed: Claimed, subtype: Subtype[Any, Any]) -> timedelta | None:
+        if claimed.timeout_ms.isdigit():
+            return timedelta(milliseconds=int(claimed.timeout_ms))
+        if subtype.timeout is not None:
+            return subtype.timeout
+        queue = self._config.queues.get(claimed.queue)
+        return queue.timeout if queue else None
+
+    def _backoff(self, claimed: Claimed) -> Backoff:
+        if claimed.backoff:
+            try:
+                rule = orjson.loads(claimed.backoff)
+                delay, ceiling = parse_duration(rule["delay"]), parse_duration(rule["ceiling"])
+                return Backoff(rule["kind"], delay, ceiling, float(rule["jitter"]))
+            except (ValueError, KeyError, TypeError):
+                pass  # garbage in a hash: the queue's rule is a safe one
+        try:
+            return queue_config(self._config, self._registry, claimed.queue).backoff
+        except QueueNotFound:
+            return Backoff()
+
+    def _judged(self, run: Run, payload: object, error: BaseException) -> Settlement:
+        claimed = run.claimed
+        verdict = judge(
+            error,
+            attempt=claimed.retries_made + 1,
+            attempts_left=claimed.retries_left,
+            backoff=self._backoff(claimed),
+            rng=self._rng,
+        )
+        trace = b""
+        if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
+            shown = redact(payload, _traceback(error))
+            trace = base64.b64encode(zlib.compress(shown.encode("utf-8", "backslashreplace"), 1))
+        message = redact(payload, verdict.error)
+        return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
+
+    def _ended(
+        self,
+        run: Run,
+        kind: OutcomeKind,
+        *,
+        delay: timedelta = timedelta(0),
+        error: str = "",
+        blob: bytes = b"",
+    ) -> Settlement:
+        run_us = int((time.perf_counter() - run.started) * 1e6)
+        return Settlement(kind, run.claimed, run.subtype, run_us, delay, error, blob)
+
+    def _tell(self, name: Any, run: Run, *, error: str = "") -> None:
+        claimed = run.claimed
+        attempt = claimed.retries_made + 1
+        self._registry.tell(
+            Event(name, claimed.queue, claimed.id, run.subtype, run.correlation_id, attempt, error=error)
+        )
+
+
+async def _limited(coroutine: Any, seconds: float | None) -> Any:
+    if seconds is None:
+        return await coroutine
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await coroutine
+    except TimeoutError:
+        if limit.expired():
+            raise JobTimeout(f"ran longer than {seconds:g} s") from None
+        raise
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the handler's first frame on, without frame locals."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    shown = traceback.TracebackException(type(error), error, frames, capture_locals=False)
+    text = "".join(shown.format())
+    return text if len(text) <= _TRACEBACK_CHARACTERS else "[...]" + text[-_TRACEBACK_CHARACTERS:]

@@ -1,0 +1,112 @@
+-- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
+-- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
+-- Gives {jobs, left}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
+--       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some.
+-- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
+
+-- Pop up to n ids, level by level when the queue has levels.
+local function take(queue, n, levels)
+  if not levels then return safe('LPOP', waiting_key(queue, NORMAL), n) or {} end
+  local ids, sizes, total = {}, {}, 0
+  for i, level in ipairs(LEVELS) do
+    sizes[i] = safe('LLEN', waiting_key(queue, level))
+    total = total + sizes[i]
+  end
+  local last = redis.call('HINCRBY', queue_key(queue), 'picks', math.min(n, total))
+  local pick = last - math.min(n, total)
+  while #ids < n and total > 0 do
+    local at = PICKS[pick % #PICKS + 1]
+    if sizes[at] == 0 then
+      at = 1
+      while sizes[at] == 0 do at = at + 1 end
+    end
+    ids[#ids + 1] = redis.call('LPOP', waiting_key(queue, LEVELS[at]))
+    sizes[at], total, pick = sizes[at] - 1, total - 1, pick + 1
+  end
+  return ids
+end
+
+local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
+                      'timeout_ms', 'backoff', 'token'}
+
+local function claimed_reply(queue, id, f)
+  return {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '', f[9] or ''}
+end
+
+-- The fields of a waiting job, or nil after putting what stands there into quarantine.
+local function waiting_fields(queue, id, largest)
+  if #id > 128 or not string.match(id, '^[%w_.-]+$') then
+    quarantine(queue, id, 'no id of a job')
+    return nil
+  end
+  local size = redis.pcall('HSTRLEN', job_key(id), 'data')
+  if type(size) ~= 'number' or size == 0 then
+    quarantine(queue, id, 'no job has this id')
+    return nil
+  end
+  if size > largest then
+    local sec, usec = now()
+    keep_error(id, '', '1', 'its data has ' .. size .. ' bytes, more than ' .. largest, '')
+    fail(queue, id, sec, usec, DEFAULT_FAILURE_TTL)
+    quarantine(queue, id, 'data larger than the limit')
+    return nil
+  end
+  local fields = job_fields(id, unpack(CLAIM_FIELDS))
+  if fields[1] ~= 'queued' then
+    quarantine(queue, id, 'listed as waiting, but its status is ' .. string.sub(tostring(fields[1]), 1, 40))
+    return nil
+  end
+  return fields
+end
+
+local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
+  local sec, usec = now()
+  local jobs, left = {}, {}
+  local started, expiry = iso(sec, usec), seconds(sec, usec, lease_ms)
+  for i = at, #args, 2 do
+    local queue, n = args[i], tonumber(args[i + 1])
+    local state = safe('HMGET', queue_key(queue), 'paused', 'levels')
+    if resent == '1' then
+      for _, member in ipairs(safe('ZRANGE', active_key(queue), 0, -1)) do
+        local id, of = string.match(member, '^(.-):(.*)$')
+        if of == token then
+          local fields = job_fields(id, unpack(CLAIM_FIELDS))
+          if fields and fields[10] == token then
+            jobs[#jobs + 1] = claimed_reply(queue, id, fields)
+            n = n - 1
+          end
+        end
+      end
+    end
+    if n > 0 and not state[1] then
+      local members, leases = {}, {}
+      for _, id in ipairs(take(queue, n, state[2])) do
+        local fields = waiting_fields(queue, id, largest)
+        if fields then
+          redis.call('HSET', job_key(id), 'status', 'started', 'started_at', started, 'worker_name', worker, 'token',
+                     token)
+          jobs[#jobs + 1] = claimed_reply(queue, id, fields)
+          members[#members + 1] = FAR_FUTURE; members[#members + 1] = id .. ':' .. token
+          leases[#leases + 1] = expiry; leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
+        end
+      end
+      if #members > 0 then
+        safe('ZADD', active_key(queue), unpack(members))
+        safe('ZADD', LEASES, unpack(leases))
+      end
+      local waiting = 0
+      for _, level in ipairs(state[2] and LEVELS or {NORMAL}) do
+        waiting = waiting + safe('LLEN', waiting_key(queue, level))
+      end
+      if waiting > 0 then
+        left[#left + 1] = queue; left[#left + 1] = waiting
+        wake(queue)
+      end
+    end
+  end
+  return {jobs, left}
+end
+
+define('claim', {'allow-oom'}, function(_, args)
+  return claim_jobs(args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5]), args, 6)
+end)

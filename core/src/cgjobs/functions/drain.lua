@@ -1,0 +1,19 @@
+-- drain: remove waiting jobs, and delayed ones when asked. For operators.
+-- ARGV  queue, also the delayed ones (0 or 1), at most how many
+-- Gives the number removed; call again until it is 0.
+define('drain', {'allow-oom'}, function(_, args)
+  local queue, budget = args[1], tonumber(args[3])
+  local ids = {}
+  for _, level in ipairs(LEVELS) do
+    if #ids < budget then
+      for _, id in ipairs(safe('LPOP', waiting_key(queue, level), budget - #ids) or {}) do ids[#ids + 1] = id end
+    end
+  end
+  if args[2] == '1' and #ids < budget then
+    local popped = safe('ZPOPMIN', delayed_key(queue), budget - #ids)
+    for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
+  end
+  for _, id in ipairs(ids) do redis.call('DEL', job_key(id), results_key(id)) end
+  if #ids > 0 then publish({{'drained', queue, '', tostring(#ids)}}) end
+  return #ids
+end)

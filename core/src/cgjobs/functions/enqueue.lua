@@ -1,0 +1,63 @@
+-- enqueue: add jobs, ready or delayed. For clients, workers and schedulers.
+-- ARGV  nonce, resent (0 or 1), then 12 for each job:
+--       queue, id, own id (0 or 1), level, due ('' ready, '+ms' from now, 'ms' since the epoch), data,
+--       description, timeout in seconds, retries left, result_ttl, failure_ttl,
+--       further fields (JSON object of strings, or '')
+-- Gives for each job: 1 added, 0 its id was taken by another job.
+-- Sent again with the same nonce it adds nothing and gives the same answer.
+local JOB_ARGS = 12
+
+local function add_jobs(args, at, nonce, again, sec, usec)
+  local created = iso(sec, usec)
+  local replies, woken = {}, {}
+  for i = at, #args, JOB_ARGS do
+    local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
+    local key = job_key(id)
+    local added = 1
+    if again then
+      if own == '1' then
+        local found = redis.pcall('HGET', key, 'nonce')
+        if found and found ~= nonce then added = 0 end
+      end
+    elseif redis.call('EXISTS', key) == 1 then
+      added = 0
+    else
+      local at_ms
+      if due == '' then at_ms = nil
+      elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
+      else at_ms = tonumber(due) end
+      local ready = not at_ms or at_ms <= sec * 1000 + usec / 1000
+      local fields = {'status', ready and 'queued' or 'scheduled', 'created_at', created, 'enqueued_at', created,
+                      'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
+                      'retries_left', args[i + 8], 'result_ttl', args[i + 9], 'failure_ttl', args[i + 10]}
+      if own == '1' then fields[#fields + 1] = 'nonce'; fields[#fields + 1] = nonce end
+      if not ready then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000) end
+      if level ~= NORMAL then fields[#fields + 1] = 'priority'; fields[#fields + 1] = level end
+      if args[i + 11] ~= '' then
+        for name, value in pairs(cjson.decode(args[i + 11])) do
+          fields[#fields + 1] = name; fields[#fields + 1] = value
+        end
+      end
+      redis.call('HSET', key, unpack(fields))
+      if ready then
+        push(queue, level, id, false)
+        woken[queue] = true
+      else
+        safe('ZADD', delayed_key(queue), string.format('%.6f', at_ms / 1000), id)
+        if woken[queue] == nil then woken[queue] = false end
+      end
+    end
+    replies[#replies + 1] = added
+  end
+  for queue, ready in pairs(woken) do
+    safe('SADD', 'rq:queues', waiting_key(queue, NORMAL))
+    if ready then wake(queue) end
+  end
+  return replies
+end
+
+define('enqueue', {}, function(_, args)
+  local sec, usec = now()
+  local again = not first_time(args[1], args[2], sec)
+  return add_jobs(args, 3, args[1], again, sec, usec)
+end)

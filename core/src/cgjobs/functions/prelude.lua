@@ -1,0 +1,158 @@
+-- Shared by all moves: time, keys, quarantine, wake-ups, events and counters.
+-- Every move is one atomic function call: it runs whole or, when it raises, has changed nothing yet.
+-- The names of keys are those of keys.py; a test compares them.
+
+local function define(name, flags, callback)
+  redis.register_function({function_name = PREFIX .. name, callback = callback, flags = flags})
+end
+
+local NORMAL = 'normal'
+local LEVELS = {'critical', 'high', 'normal', 'low'}
+-- Which level a claim looks at first, pick by pick: 8 of 15 critical, 4 high, 2 normal, 1 low.
+local PICKS = {1, 1, 2, 1, 1, 2, 3, 1, 1, 2, 1, 1, 2, 3, 4}
+local FAR_FUTURE = '9999999999' -- the year 2286: RQ's cleanup on reading never touches a running job of ours
+local EVENTS_KEPT = 1000
+local QUARANTINE_KEPT = 1000
+local RESULTS_KEPT = 50
+local NONCE_SECONDS = 60 -- a call may be sent again this long after it was first sent
+-- Upper bounds of the run time histogram, in microseconds; metrics.py has the same in seconds.
+local BUCKETS = {1000, 5000, 10000, 50000, 100000, 500000, 1000000, 5000000, 10000000, 60000000, 300000000,
+                 1800000000}
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]), tonumber(t[2])
+end
+
+-- RQ's time format, UTC. Civil date from days since the epoch: H. Hinnant, "chrono-Compatible Low-Level Date
+-- Algorithms". The part up to the second is kept, since a batch has one second.
+local iso_second, iso_prefix = -1, ''
+local function iso(sec, usec)
+  if sec ~= iso_second then
+    local floor = math.floor
+    local days, rest = floor(sec / 86400), sec % 86400
+    local z = days + 719468
+    local era = floor(z / 146097)
+    local doe = z - era * 146097
+    local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+    local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+    local mp = floor((5 * doy + 2) / 153)
+    local day = doy - floor((153 * mp + 2) / 5) + 1
+    local month = mp < 10 and mp + 3 or mp - 9
+    local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+    iso_prefix = string.format('%04d-%02d-%02dT%02d:%02d:%02d.', year, month, day, floor(rest / 3600),
+                               floor(rest % 3600 / 60), rest % 60)
+    iso_second = sec
+  end
+  return iso_prefix .. string.format('%06dZ', usec)
+end
+
+local function job_key(id) return 'rq:job:' .. id end
+local function results_key(id) return 'rq:results:' .. id end
+local function waiting_key(queue, level)
+  if level == NORMAL then return 'rq:queue:' .. queue end
+  return 'rq:queue:' .. queue .. ':' .. level
+end
+local function active_key(queue) return 'rq:wip:' .. queue end
+local function completed_key(queue) return 'rq:finished:' .. queue end
+local function failed_key(queue) return 'rq:failed:' .. queue end
+local function delayed_key(queue) return 'rq:scheduled:' .. queue end
+local function deferred_key(queue) return 'rq:deferred:' .. queue end
+local function cancelled_key(queue) return 'rq:canceled:' .. queue end
+local function worker_key(name) return 'rq:worker:' .. name end
+local function queue_key(queue) return 'cgjobs:queue:' .. queue end
+local function wake_key(queue) return 'cgjobs:wake:' .. queue end
+local function schedule_key(name) return 'cgjobs:schedule:' .. name end
+local LEASES, EVENTS, METRICS, QUARANTINE = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine'
+
+local function count(field, by)
+  redis.pcall('HINCRBY', METRICS, field, by)
+end
+
+-- Something that is no job of ours was found where a job should be: keep a record, count it, go on.
+local function quarantine(queue, entry, reason)
+  redis.pcall('XADD', QUARANTINE, 'MAXLEN', '~', QUARANTINE_KEPT, '*', 'queue', queue, 'entry',
+              string.sub(entry, 1, 200), 'reason', reason)
+  count('quarantined|' .. queue, 1)
+end
+
+-- Run a command on a key that only we write. If somebody put another type there, set it aside under a name
+-- that says so, and go on with an empty key: one bad entry never stops a queue.
+local function safe(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err, 0) end
+    local sec, usec = now()
+    redis.call('RENAME', key, 'cgjobs:set-aside:' .. key .. ':' .. string.format('%d%06d', sec, usec))
+    quarantine('', key, 'key of a wrong type, set aside')
+    reply = redis.call(command, key, ...)
+  end
+  return reply
+end
+
+-- Fields of a job's hash, or nil when there is no such hash. Never raises.
+local function job_fields(id, ...)
+  local reply = redis.pcall('HMGET', job_key(id), ...)
+  if reply.err then return nil end
+  return reply
+end
+
+local function seconds(sec, usec, delay_ms)
+  return string.format('%.6f', sec + usec / 1e6 + delay_ms / 1e3)
+end
+
+-- Put one token where an idle worker waits, unless one lies there already.
+local function wake(queue)
+  local key = wake_key(queue)
+  if safe('LLEN', key) == 0 then redis.call('LPUSH', key, '1') end
+end
+
+local function push(queue, level, id, front)
+  if level ~= NORMAL then
+    redis.call('HSET', queue_key(queue), 'levels', '1')
+    redis.call('SADD', 'rq:queues', waiting_key(queue, level))
+  end
+  safe(front and 'LPUSH' or 'RPUSH', waiting_key(queue, level), id)
+end
+
+local function publish(events)
+  if #events == 0 then return end
+  safe('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'events', cjson.encode(events))
+end
+
+-- Remember a call, so that the same call sent again (its reply was lost) is known. True when it is new.
+local function first_time(nonce, resent, sec)
+  local bucket = math.floor(sec / NONCE_SECONDS)
+  local key = 'cgjobs:calls:' .. bucket
+  if resent == '1' and redis.call('SISMEMBER', 'cgjobs:calls:' .. (bucket - 1), nonce) == 1 then return false end
+  if redis.call('SADD', key, nonce) == 0 then return false end
+  if redis.call('SCARD', key) == 1 then redis.call('EXPIRE', key, 2 * NONCE_SECONDS) end
+  return true
+end
+
+-- The error of one attempt, in RQ's results stream. `blob` is RQ's exc_string: base64 of zlib.
+local function keep_error(id, worker, attempt, message, blob, ttl)
+  local key = results_key(id)
+  safe('XADD', key, 'MAXLEN', RESULTS_KEPT, '*', 'type', '2', 'worker_name', worker, 'exc_string', blob, 'attempt',
+       attempt, 'error', message)
+  if ttl then redis.call('EXPIRE', key, ttl) end
+end
+
+local function fail(queue, id, sec, usec, ttl)
+  local key = job_key(id)
+  redis.call('HSET', key, 'status', 'failed', 'ended_at', iso(sec, usec), 'token', '')
+  safe('ZADD', failed_key(queue), sec + ttl, id)
+  redis.call('EXPIRE', key, ttl)
+  redis.call('EXPIRE', results_key(id), ttl)
+end
+
+local DEFAULT_FAILURE_TTL = 2592000
+local function ttl_of(text, default)
+  local ttl = tonumber(text or '')
+  if not ttl or ttl ~= ttl or ttl < 0 or ttl > 4e9 then return default end
+  return math.floor(ttl)
+end
+local function level_of(text)
+  if text == 'critical' or text == 'high' or text == 'low' then return text end
+  return NORMAL
+end

@@ -1,0 +1,41 @@
+-- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
+-- ARGV  at most how many jobs, then the queues
+-- Gives {number made ready, ms until the next one is due or -1}.
+local function sweep(key, sec)
+  safe('ZREMRANGEBYSCORE', key, 0, sec)
+end
+
+define('promote', {'allow-oom'}, function(_, args)
+  local sec, usec = now()
+  local budget, promoted, next_due = tonumber(args[1]), 0, -1
+  local time, enqueued = seconds(sec, usec, 0), iso(sec, usec)
+  for i = 2, #args do
+    local queue = args[i]
+    local key = delayed_key(queue)
+    local ready = false
+    if budget > promoted then
+      for _, id in ipairs(safe('ZRANGEBYSCORE', key, '-inf', time, 'LIMIT', 0, budget - promoted)) do
+        redis.call('ZREM', key, id)
+        local f = job_fields(id, 'status', 'priority')
+        if f and f[1] == 'scheduled' then
+          redis.call('HSET', job_key(id), 'status', 'queued', 'enqueued_at', enqueued)
+          push(queue, level_of(f[2]), id, false)
+          ready = true
+          promoted = promoted + 1
+        else
+          quarantine(queue, id, f and f[1] and 'listed as delayed, but its status is ' .. string.sub(f[1], 1, 40)
+                     or 'no job has this id')
+        end
+      end
+    end
+    if ready then wake(queue) end
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if first[2] then
+      local wait = math.max(0, math.ceil((tonumber(first[2]) - sec) * 1000 - usec / 1000))
+      if next_due < 0 or wait < next_due then next_due = wait end
+    end
+    sweep(completed_key(queue), sec)
+    sweep(failed_key(queue), sec)
+  end
+  return {promoted, next_due}
+end)

@@ -1,0 +1,42 @@
+-- reap: take jobs back whose lease ended. For workers; any number may do it.
+-- ARGV  how many crashes make a job poison, at most how many leases to look at
+-- Gives {(queue, id, 'recovered' or 'poison') for each job}. Recoveries are counted apart from attempts.
+define('reap', {'allow-oom'}, function(_, args)
+  local sec, usec = now()
+  local most = tonumber(args[1])
+  local done, events = {}, {}
+  for _, member in ipairs(safe('ZRANGEBYSCORE', LEASES, '-inf', seconds(sec, usec, 0), 'LIMIT', 0, args[2])) do
+    redis.call('ZREM', LEASES, member)
+    local queue, id, token = string.match(member, '^([^:]*):([^:]*):([^:]*)$')
+    if not queue then
+      quarantine('', member, 'no lease of a job')
+    else
+      safe('ZREM', active_key(queue), id .. ':' .. token)
+      local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
+                           'number_of_retries', 'description')
+      if f and f[1] == token and f[2] == 'started' then
+        local recoveries = (tonumber(f[3] or '0') or 0) + 1
+        local subtype = string.match(f[8] or '', '^[%w_.-]+') or ''
+        local fate = 'recovered'
+        redis.call('HSET', job_key(id), 'recoveries', recoveries)
+        if recoveries >= most then
+          fate = 'poison'
+          keep_error(id, f[6] or '', (tonumber(f[7] or '0') or 0) + 1,
+                     'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
+          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          count('failed|' .. queue .. '|' .. subtype, 1)
+          events[#events + 1] = {'failed', queue, id, subtype}
+        else
+          redis.call('HSET', job_key(id), 'status', 'queued', 'token', '')
+          push(queue, level_of(f[4]), id, true)
+          wake(queue)
+          events[#events + 1] = {'recovered', queue, id, subtype}
+        end
+        count('recovered|' .. queue, 1)
+        done[#done + 1] = queue; done[#done + 1] = id; done[#done + 1] = fate
+      end
+    end
+  end
+  publish(events)
+  return done
+end)

@@ -1,0 +1,112 @@
+-- settle: how claimed jobs ended, many in one call, and claim the next ones. For workers.
+-- ARGV  worker, nonce (also the token of what is claimed), resent (0 or 1), lease in ms, largest data in bytes,
+--       number of outcomes, then 9 for each outcome:
+--       kind, queue, id, token, subtype, run time in us, delay in ms, error (one line), blob
+--       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
+--       base64 of zlib), snooze, return (to the front, nothing counted)
+--       then (queue, n) for each queue to claim from
+-- Gives {ids whose outcome was refused, jobs, left}. An outcome counts only with the token of the running
+-- attempt: that of a worker whose lease ended is refused and counted as stale.
+-- Sent again with the same nonce it changes nothing more.
+local OUTCOME_ARGS = 9
+local DEFAULT_RESULT_TTL = 500
+
+local function observe(tally, queue, subtype, kind, us)
+  local label = queue .. '|' .. subtype
+  local function add(field, by) tally[field] = (tally[field] or 0) + by end
+  add(kind .. '|' .. label, 1)
+  if kind == 'snoozed' or kind == 'returned' then return end
+  add('seconds_count|' .. label, 1)
+  add('seconds_us|' .. label, us)
+  for i = 1, #BUCKETS do
+    if us <= BUCKETS[i] then add('seconds_' .. i .. '|' .. label, 1); break end
+  end
+end
+
+local function keep_result(id, worker, blob, ttl)
+  local key = results_key(id)
+  safe('XADD', key, 'MAXLEN', RESULTS_KEPT, '*', 'type', '1', 'worker_name', worker, 'return_value', blob)
+  redis.call('EXPIRE', key, ttl > 0 and ttl or DEFAULT_RESULT_TTL)
+end
+
+local function complete(queue, id, worker, blob, ttl, sec, usec)
+  local key = job_key(id)
+  if ttl == 0 then
+    redis.call('DEL', key, results_key(id))
+  else
+    redis.call('HSET', key, 'status', 'finished', 'ended_at', iso(sec, usec), 'token', '')
+    redis.call('EXPIRE', key, ttl)
+    redis.call('EXPIRE', results_key(id), ttl)
+    safe('ZADD', completed_key(queue), sec + ttl, id)
+  end
+  if blob ~= '' then keep_result(id, worker, blob, ttl) end
+end
+
+local function postpone(queue, id, sec, usec, delay_ms)
+  local due = seconds(sec, usec, delay_ms)
+  redis.call('HSET', job_key(id), 'status', 'scheduled', 'token', '', 'run_at', due)
+  safe('ZADD', delayed_key(queue), due, id)
+end
+
+local DONE = {completed = 'completed', retry = 'retried', failed = 'failed', snooze = 'snoozed', ['return'] = 'returned'}
+
+local function settle_jobs(args, worker, sec, usec)
+  local refused, events, tally = {}, {}, {}
+  local finished = {} -- queue -> members that leave its running set
+  local leases, completed = {}, {}
+  local last = 6 + tonumber(args[6]) * OUTCOME_ARGS
+  for i = 7, last, OUTCOME_ARGS do
+    local kind, queue, id, token, subtype = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
+    local us, delay_ms, message, blob = tonumber(args[i + 5]), tonumber(args[i + 6]), args[i + 7], args[i + 8]
+    local key = job_key(id)
+    local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
+                         'priority')
+    if not f or f[1] ~= token or f[2] ~= 'started' then
+      refused[#refused + 1] = id
+      tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
+    else
+      local attempt = (tonumber(f[5] or '0') or 0) + 1
+      if kind == 'completed' then
+        complete(queue, id, worker, blob, ttl_of(f[3], 0), sec, usec)
+        completed[queue] = (completed[queue] or 0) + 1
+      elseif kind == 'retry' then
+        keep_error(id, worker, attempt, message, blob)
+        redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
+                   math.max(0, (tonumber(f[6] or '0') or 0) - 1))
+        postpone(queue, id, sec, usec, delay_ms)
+      elseif kind == 'failed' then
+        keep_error(id, worker, attempt, message, blob)
+        fail(queue, id, sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+      elseif kind == 'snooze' then
+        postpone(queue, id, sec, usec, delay_ms)
+      else
+        redis.call('HSET', key, 'status', 'queued', 'token', '')
+        push(queue, level_of(f[7]), id, true)
+        wake(queue)
+      end
+      if not finished[queue] then finished[queue] = {} end
+      table.insert(finished[queue], id .. ':' .. token)
+      leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
+      events[#events + 1] = {DONE[kind], queue, id, subtype}
+      observe(tally, queue, subtype, DONE[kind], us)
+    end
+  end
+  for queue, members in pairs(finished) do safe('ZREM', active_key(queue), unpack(members)) end
+  if #leases > 0 then safe('ZREM', LEASES, unpack(leases)) end
+  for queue, n in pairs(completed) do safe('HINCRBY', queue_key(queue), 'completed', n) end
+  for field, by in pairs(tally) do count(field, by) end
+  publish(events)
+  return refused, last + 1
+end
+
+define('settle', {'allow-oom'}, function(_, args)
+  local sec, usec = now()
+  local worker, nonce, resent = args[1], args[2], args[3]
+  local refused, at = {}, 7 + tonumber(args[6]) * OUTCOME_ARGS
+  if first_time(nonce, resent, sec) then
+    refused = settle_jobs(args, worker, sec, usec)
+    resent = '0'
+  end
+  local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, at)
+  return {refused, claimed[1], claimed[2]}
+end)

@@ -1,0 +1,29 @@
+-- stats: the numbers of queues, all at one moment. For everybody; changes nothing.
+-- ARGV  queues
+-- Gives for each {waiting, active, completed ever, failed, delayed, paused (0 or 1), id of the oldest waiting}.
+local function size(command, key)
+  local reply = redis.pcall(command, key)
+  return type(reply) == 'number' and reply or 0
+end
+
+define('stats', {'no-writes', 'allow-oom'}, function(_, args)
+  local replies = {}
+  for i = 1, #args do
+    local queue = args[i]
+    local waiting, oldest = 0, ''
+    for _, level in ipairs(LEVELS) do
+      local key = waiting_key(queue, level)
+      waiting = waiting + size('LLEN', key)
+      if oldest == '' then
+        local first = redis.pcall('LINDEX', key, 0)
+        if type(first) == 'string' then oldest = first end
+      end
+    end
+    local facts = redis.pcall('HMGET', queue_key(queue), 'paused', 'completed')
+    if facts.err then facts = {} end
+    local paused, completed = facts[1] and 1 or 0, tonumber(facts[2] or '0') or 0
+    replies[i] = {waiting, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
+                  size('ZCARD', delayed_key(queue)), paused, oldest}
+  end
+  return replies
+end)

@@ -1,0 +1,260 @@
+"""What a client can do, each as steps that the blocking and the asynchronous client carry out alike."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import orjson
+
+from cgjobs.broker import Steps, moves, reads
+from cgjobs.broker.moves import NewJob
+from cgjobs.codec import Codec
+from cgjobs.config import Config, QueueConfig
+from cgjobs.duration import format_duration
+from cgjobs.errors import JobFailed, JobNotFound, QueueNotFound, WaitTimeout
+from cgjobs.event import Event
+from cgjobs.model import Backoff, Job, JobState, Priority, QueueStats, WorkerInfo
+from cgjobs.options import JobOptions
+from cgjobs.plugins import Registry
+from cgjobs.subtype import Subtype
+
+BATCH = 500
+"""Most jobs in one call: the broker serves nobody else meanwhile."""
+_TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
+
+
+def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
+    """The configuration of a queue: the configured one, else its processor's defaults.
+
+    Raises:
+        QueueNotFound: Neither is there.
+    """
+    if found := config.queues.get(name):
+        return found
+    if processor := registry.processors.get(name):
+        return QueueConfig(
+            name,
+            concurrency=processor.concurrency,
+            attempts=processor.attempts,
+            backoff=processor.backoff,
+        )
+    raise QueueNotFound(name, {*config.queues, *registry.processors})
+
+
+def dump_backoff(backoff: Backoff) -> str:
+    """A backoff as it stands in a job's hash."""
+    return orjson.dumps(
+        {
+            "kind": backoff.kind,
+            "delay": format_duration(backoff.delay),
+            "ceiling": format_duration(backoff.ceiling),
+            "jitter": backoff.jitter,
+        }
+    ).decode()
+
+
+@attrs.frozen
+class Operations:
+    """The operations over one configuration and registry.
+
+    Args:
+        config: The configuration.
+        registry: The plugins.
+        codec: Payloads to the wire and back.
+        clock: Seconds that only grow.
+    """
+
+    config: Config
+    registry: Registry
+    codec: Codec
+    clock: Callable[[], float] = time.monotonic
+
+    def new_job(self, payload: object, options: JobOptions) -> tuple[NewJob, Job]:
+        """A payload checked and made ready to be enqueued, and the job as it will be."""
+        subtype = self.registry.subtype_for(payload)
+        return self._prepare(subtype, self.codec.dump(subtype, payload), options)
+
+    def new_job_from_data(
+        self, name: str, data: Mapping[str, Any], options: JobOptions
+    ) -> tuple[NewJob, Job]:
+        """The same from the wire form of a payload."""
+        subtype = self.registry.subtype(name)
+        return self.new_job(self.codec.load(subtype, data), options)
+
+    def _prepare(
+        self, subtype: Subtype[Any, Any], wire: Mapping[str, Any], options: JobOptions
+    ) -> tuple[NewJob, Job]:
+        options.check()
+        queue = queue_config(self.config, self.registry, subtype.job_type)
+        job_id = options.job_id or uuid.uuid4().hex
+        correlation_id = options.correlation_id or uuid.uuid4().hex
+        timeout = options.timeout or subtype.timeout or queue.timeout
+        attempts = options.attempts or queue.attempts
+        priority = Priority(options.priority)
+        extra: dict[str, str] = {}
+        if options.timeout is not None:
+            extra["timeout_ms"] = str(moves.milliseconds(options.timeout))
+        if options.backoff is not None:
+            extra["backoff"] = dump_backoff(options.backoff)
+        new = NewJob(
+            queue=queue.name,
+            id=job_id,
+            own_id=options.job_id is not None,
+            priority=priority,
+            due=options.due,
+            data=self.codec.pack(subtype.name, wire, correlation_id),
+            description=self.codec.describe(subtype, wire),
+            timeout=timeout,
+            attempts=attempts,
+            keep_completed=queue.keep_completed if options.keep_completed is None else options.keep_completed,
+            keep_failed=queue.keep_failed if options.keep_failed is None else options.keep_failed,
+            extra=extra,
+        )
+        job = Job(
+            id=job_id,
+            queue=queue.name,
+            name=subtype.name,
+            state=JobState.WAITING if options.due is None else JobState.DELAYED,
+            payload=wire,
+            priority=priority,
+            attempts=attempts,
+            correlation_id=correlation_id,
+            timeout=timeout,
+        )
+        return new, job
+
+    def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
+        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it."""
+        jobs: list[Job] = []
+        for start in range(0, len(prepared), BATCH):
+            batch = prepared[start : start + BATCH]
+            added = yield moves.enqueue(new for new, _ in batch)
+            for (_, job), is_new in zip(batch, added, strict=True):
+                if is_new:
+                    jobs.append(job)
+                    self.tell(Event("job_enqueued", job.queue, job.id, job.name, job.correlation_id))
+                else:
+                    existing = yield reads.job(job.id)
+                    jobs.append(attrs.evolve(existing or job, duplicate=True))
+        return jobs
+
+    def find(self, job_id: str, queue: str | None = None) -> Steps[Job | None]:
+        """The job, or None when there is none (in this queue)."""
+        job: Job | None = yield reads.job(job_id)
+        return job if job is not None and queue in (None, job.queue) else None
+
+    def get(self, job_id: str, queue: str | None = None) -> Steps[Job]:
+        """The job; raises `JobNotFound`."""
+        job = yield from self.find(job_id, queue)
+        if job is None:
+            hint = "It was never enqueued or removed, or it has ended and is no longer kept."
+            raise JobNotFound(job_id, hint=hint)
+        return job
+
+    def remove(self, job_id: str, queue: str | None = None) -> Steps[None]:
+        """Take a job out, unless it runs."""
+        if queue is not None:
+            yield from self.get(job_id, queue)
+        yield moves.remove(job_id)
+
+    def retry(self, job_id: str, queue: str | None = None) -> Steps[Job]:
+        """Give an ended job all its attempts again, at once."""
+        job = yield from self.get(job_id, queue)
+        yield moves.retry(job_id, attempts=max(1, job.attempts))
+        return (yield from self.get(job_id))
+
+    def pause(self, queue: str) -> Steps[bool]:
+        """Hold a queue; gives whether that changed something."""
+        changed: bool = yield moves.pause(queue)
+        if changed:
+            self.tell(Event("queue_paused", queue))
+        return changed
+
+    def resume(self, queue: str) -> Steps[bool]:
+        """Let a queue go on; gives whether that changed something."""
+        changed: bool = yield moves.resume(queue)
+        if changed:
+            self.tell(Event("queue_resumed", queue))
+        return changed
+
+    def drain(self, queue: str, *, delayed: bool) -> Steps[int]:
+        """Remove all waiting jobs; gives how many. Running ones go on."""
+        removed = 0
+        while gone := (yield moves.drain(queue, delayed=delayed)):
+            removed += gone
+        return removed
+
+    def stats(self, queues: Iterable[str]) -> Steps[dict[str, QueueStats]]:
+        """The six numbers of each queue, all at one moment."""
+        readings: dict[str, reads.QueueReading] = yield reads.stats(queues)
+        return {name: reading.stats for name, reading in readings.items()}
+
+    def queue_names(self) -> Steps[list[str]]:
+        """Every queue that is configured, provided by a plugin, or in the broker."""
+        found: list[str] = yield reads.queue_names()
+        return sorted({*found, *self.config.queues, *self.registry.processors})
+
+    def jobs(self, queue: str, state: JobState, offset: int, limit: int) -> Steps[tuple[list[Job], int]]:
+        """A page of a queue's jobs in one state, and how many there are in all."""
+        page: reads.Page = yield reads.page(queue, state, offset, limit)
+        if not page.ids:
+            return [], page.total
+        jobs: list[Job] = yield reads.jobs(page.ids)
+        return jobs, page.total
+
+    def workers(self) -> Steps[list[WorkerInfo]]:
+        """The workers that are alive."""
+        names: list[str] = yield reads.worker_names()
+        if not names:
+            return []
+        found: list[WorkerInfo] = yield reads.workers(names)
+        return found
+
+    def wait(self, job_id: str, timeout: timedelta) -> Steps[Any]:
+        """The result of a job, once it has ended.
+
+        Raises:
+            JobFailed: It failed or was cancelled.
+            JobNotFound: It is unknown: never enqueued, removed, or it ended too long ago.
+            WaitTimeout: It has not ended in time.
+        """
+        deadline = self.clock() + timeout.total_seconds()
+        cursor: str = yield reads.events_tip()
+        while True:
+            ending: reads.Ending = yield reads.ending(job_id)
+            if ending.job is None and ending.has_result:
+                return ending.result
+            if ending.job is None:
+                return _gone(job_id, (yield reads.recent_events()))
+            if ending.job.state is JobState.COMPLETED:
+                return ending.result
+            if ending.job.state.final:
+                errors = ending.job.errors
+                raise JobFailed(job_id, ending.job.state, errors[-1].error if errors else "no error was kept")
+            while True:
+                left = timedelta(seconds=deadline - self.clock())
+                if left <= timedelta(0):
+                    raise WaitTimeout(
+                        f"job {job_id!r} is {ending.job.state} after {format_duration(timeout)}"
+                    )
+                cursor, events = yield reads.events_after(cursor, min(left, _TICK))
+                if not events or any(event[2] == job_id for event in events):
+                    break
+
+    def tell(self, event: Event) -> None:
+        """Tell the observers of this process."""
+        self.registry.tell(event)
+
+
+def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:
+    for what, _, subject, _ in events:
+        if subject == job_id and what == "completed":
+            return
+        if subject == job_id and what == "removed":
+            raise JobNotFound(job_id, hint="It was removed.")
+    raise JobNotFound(job_id, hint="It was never enqueued, or it ended too long ago to be told from that.")

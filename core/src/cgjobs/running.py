@@ -1,0 +1,132 @@
+"""One running job, as its handler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar
+
+import attrs
+
+from cgjobs.broker.moves import Claimed, Settlement
+from cgjobs.broker.reads import time as read_time
+from cgjobs.codec import Envelope
+from cgjobs.context import Logger
+from cgjobs.model import Job, JobState, Priority, Progress
+from cgjobs.outcomes import JobCancelled
+from cgjobs.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MESSAGE_CHARACTERS = 200
+
+
+@attrs.define(eq=False)
+class Run:
+    """One attempt in this process.
+
+    Args:
+        claimed: The job as it was claimed.
+        started: When it was claimed, by the monotonic clock.
+        subtype: Full name of its subtype, ``""`` until known.
+        correlation_id: The job's, ``""`` until known.
+        task: The task that runs it.
+        cancellable: Whether cancelling the task ends the handler: true for ``async def``.
+        taken_away: True once another worker may have it, or the worker stops: its outcome no longer counts.
+        report: The last progress that was not yet written.
+    """
+
+    claimed: Claimed
+    started: float = attrs.field(factory=time.perf_counter)
+    subtype: str = ""
+    correlation_id: str = ""
+    task: asyncio.Task[Settlement] | None = None
+    cancellable: bool = False
+    taken_away: bool = False
+    report: Progress | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the attempt in this process."""
+        return self.claimed.token + self.claimed.id
+
+    def take_away(self) -> None:
+        """End the attempt: cancel an ``async def`` handler, tell a ``def`` handler at its next report."""
+        self.taken_away = True
+        if self.cancellable and self.task is not None:
+            self.task.cancel()
+
+
+class RunContext:
+    """The `cgjobs.Context` of one attempt.
+
+    Args:
+        run: The attempt.
+        envelope: What the job's data said.
+        timeout: Longest run of the attempt, or None.
+        log: The worker's logger.
+        settings: The plugins' settings by class.
+        resources: What is open in this worker.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        envelope: Envelope,
+        timeout: timedelta | None,
+        log: Callable[[], Any],
+        settings: Mapping[type, object],
+        resources: Resources,
+    ) -> None:
+        self._run, self._envelope, self._timeout = run, envelope, timeout
+        self._log, self._settings, self._resources = log, settings, resources
+
+    @cached_property
+    def job(self) -> Job:
+        """The job that runs, as it was claimed."""
+        claimed = self._run.claimed
+        return Job(
+            id=claimed.id,
+            queue=claimed.queue,
+            name=self._envelope.name,
+            state=JobState.ACTIVE,
+            payload=self._envelope.payload,
+            priority=Priority(claimed.priority) if claimed.priority in set(Priority) else Priority.NORMAL,
+            attempt=claimed.retries_made + 1,
+            attempts=claimed.retries_made + 1 + claimed.retries_left,
+            recoveries=claimed.recoveries,
+            correlation_id=self._envelope.correlation_id,
+            created_at=read_time(claimed.created_at.encode()),
+            started_at=datetime.now(UTC),
+            timeout=self._timeout,
+        )
+
+    @cached_property
+    def log(self) -> Logger:
+        """A logger that adds the job's queue, id and correlation id to each line."""
+        logger: Logger = self._log().bind(
+            correlation_id=self._envelope.correlation_id,
+            queue=self._run.claimed.queue,
+            job_id=self._run.claimed.id,
+        )
+        return logger
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Report how far the job is; raises `JobCancelled` when it was taken away."""
+        self._run.report = Progress(done, total, message[:_MESSAGE_CHARACTERS])
+        if self._run.taken_away:
+            raise JobCancelled(f"job {self._run.claimed.id!r} was taken away from this worker")
+
+    def settings(self, cls: type[T]) -> T:
+        """The plugin's settings."""
+        try:
+            return self._settings[cls]  # type: ignore[return-value]
+        except KeyError:
+            raise LookupError(f"no plugin announced {cls.__qualname__} with cgjobs_settings") from None
+
+    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Something opened once per worker and shared by its jobs."""
+        return self._resources.use(factory, *args, **kwargs)

@@ -1,0 +1,58 @@
+"""Which queues a worker may claim from, and how many jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from cgjobs.operations import BATCH
+
+
+class Slots:
+    """The free places of each queue, and whether a queue is worth asking.
+
+    A queue is *hungry* when it may have work: at the start, when the broker woke us for it, when a claim left
+    some behind, or when it had been full, since then nobody listened for it.
+
+    Args:
+        concurrency: Places by queue, each at least 1.
+    """
+
+    def __init__(self, concurrency: Mapping[str, int]) -> None:
+        self._free = dict(concurrency)
+        self._hungry = set(concurrency)
+        self.changed = asyncio.Event()
+
+    def wants(self) -> dict[str, int]:
+        """How many jobs to claim now, by queue."""
+        return {queue: min(self._free[queue], BATCH) for queue in self._hungry if self._free[queue] > 0}
+
+    def listenable(self) -> tuple[str, ...]:
+        """The queues with a free place and, as far as we know, without work: those to be woken for."""
+        return tuple(
+            sorted(queue for queue, free in self._free.items() if free > 0 and queue not in self._hungry)
+        )
+
+    def asked(self, wants: Iterable[str], left: Iterable[str]) -> None:
+        """A claim has answered: the queues asked, and those that still have work."""
+        self._hungry.difference_update(wants)
+        self._hungry.update(left)
+        self.changed.set()
+
+    def woken(self, queues: Iterable[str]) -> None:
+        """These queues may have work."""
+        self._hungry.update(queues)
+
+    def has_room(self, queue: str) -> bool:
+        """Whether the queue has a free place."""
+        return self._free[queue] > 0
+
+    def take(self, queue: str) -> None:
+        """A job of this queue begins."""
+        self._free[queue] -= 1
+
+    def give(self, queue: str) -> None:
+        """A job of this queue has ended."""
+        if self._free[queue] == 0:
+            self._hungry.add(queue)
+        self._free[queue] += 1

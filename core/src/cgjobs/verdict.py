@@ -1,0 +1,63 @@
+"""How a handler ended, judged: pure."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Literal
+
+import attrs
+
+from cgjobs.backoff import wait_after
+from cgjobs.errors import InvalidPayload
+from cgjobs.model import Backoff
+from cgjobs.outcomes import Discard, Retry, Snooze
+
+MESSAGE_CHARACTERS = 1000
+
+
+@attrs.frozen
+class Verdict:
+    """What becomes of the job.
+
+    Args:
+        kind: ``retry``, ``failed`` or ``snooze``.
+        delay: Wait at least this long, for ``retry`` and ``snooze``.
+        error: Class and message of the error, one line.
+    """
+
+    kind: Literal["retry", "failed", "snooze"]
+    delay: timedelta = timedelta(0)
+    error: str = ""
+
+
+def judge(
+    error: BaseException, *, attempt: int, attempts_left: int, backoff: Backoff, rng: random.Random
+) -> Verdict:
+    """From what a handler raised to what becomes of its job.
+
+    Args:
+        error: What it raised.
+        attempt: The attempt that ended, from 1.
+        attempts_left: How many remain after it.
+        backoff: The wait before the next one.
+        rng: Source of the backoff's jitter.
+    """
+    message = one_line(error)
+    if isinstance(error, Snooze):
+        return Verdict("snooze", error.after, message)
+    if isinstance(error, (Discard, InvalidPayload)) or attempts_left < 1:
+        return Verdict("failed", error=message)
+    if isinstance(error, Retry) and error.after is not None:
+        return Verdict("retry", error.after, message)
+    return Verdict("retry", wait_after(backoff, attempt, rng), message)
+
+
+def one_line(error: BaseException) -> str:
+    """Class and message of an error in one line of at most 1,000 characters."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a broken __str__ must not cost more than its message
+        text = "(its message cannot be read)"
+    name = type(error).__name__
+    return f"{name}: {text}"[:MESSAGE_CHARACTERS] if text else name
