@@ -91,11 +91,15 @@ class Assembly:
     def _section(self, key: str, cls: type[T], base: T) -> T:
         return self._reader.read(cls, self._subtable(key), key, base=base) or base
 
-    def _subtable(self, *path: str) -> Table:
-        entry = self._table.get(*path)
+    def _subtable(self, key: str) -> Table:
+        entry = self._table.get(key)
+        return Table() if entry is None else self._as_table(entry, key)
+
+    def _as_table(self, entry: Written | Table, key: str) -> Table:
         if isinstance(entry, Written):
-            self._reader.refuse(entry.source, ".".join(path), "is a single value, not a table")
-        return entry if isinstance(entry, Table) else Table()
+            self._reader.refuse(entry.source, key, "is a single value, not a table")
+            return Table()
+        return entry
 
     def _check_lease(self) -> None:
         # Not the business of WorkerConfig: tests have shorter leases.
@@ -107,6 +111,7 @@ class Assembly:
 
     def _redis(self, base: Config) -> RedisConfig:
         table = self._subtable("redis")
+        redis = self._reader.read(RedisConfig, table, "redis", base=base.redis)
         given = {plain(key) for key, entry in table.entries.items() if unwrap(entry) != ""}
         if base.env == "production" and not given & {"password", "socket"}:
             self._reader.refuse(
@@ -114,7 +119,7 @@ class Assembly:
                 "redis.password",
                 "production needs a password: set REDIS_PASSWORD, REDIS_PASSWORD_FILE or redis.password",
             )
-        return self._section("redis", RedisConfig, base.redis)
+        return redis or base.redis
 
     def _queues(self, base: Config) -> dict[str, QueueConfig]:
         queues = dict(base.queues)
@@ -122,7 +127,7 @@ class Assembly:
             key = f"queues.{name}"
             if not JOB_TYPE.match(name):
                 self._reader.refuse(entry.source, key, "is no name for a queue; use a-z, 0-9, _ and -")
-            table = self._subtable("queues", name)
+            table = self._as_table(entry, key)
             start = base.queues.get(name) or QueueConfig(name)
             queue = self._reader.read(QueueConfig, table, key, base=start, hidden={"name"})
             if queue:
@@ -156,28 +161,22 @@ class Assembly:
             start = ScheduleLayout(before.expression, before.timezone) if before else None
             if not start and "cron" not in entry.entries and "enabled" in entry.entries:
                 start = ScheduleLayout("@daily")  # switched off; never read
+            self._check_schedule(entry, key)
             schedule = self._reader.read(ScheduleLayout, entry, key, base=start)
             if schedule and not schedule.enabled:
                 off.add(name)
             elif schedule:
-                self._check_schedule(schedule, entry, key)
                 schedules[name] = Cron(schedule.cron, schedule.timezone)
         return {name: schedules[name] for name in schedules if name not in off}, frozenset(off)
 
-    def _check_schedule(self, schedule: ScheduleLayout, table: Table, key: str) -> None:
-        if written := table.get("cron"):
-            try:
-                cron.parse(schedule.cron)
-            except ValueError as error:
-                self._reader.refuse(written.source, f"{key}.cron", str(error))
-        if written := table.get("timezone"):
-            try:
-                ZoneInfo(schedule.timezone)
-            except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
-                close = suggest(schedule.timezone, available_timezones())
-                hint = f"did you mean {close!r}?" if close else "write an IANA name such as 'Europe/Berlin'"
-                message = f"{schedule.timezone!r} is no time zone; {hint}"
-                self._reader.refuse(written.source, f"{key}.timezone", message)
+    def _check_schedule(self, table: Table, key: str) -> None:
+        for name, check in (("cron", cron.parse), ("timezone", _check_zone)):
+            written = table.get(name)
+            if isinstance(written, Written) and isinstance(written.value, str):
+                try:
+                    check(written.value)
+                except ValueError as error:
+                    self._reader.refuse(written.source, f"{key}.{name}", str(error))
 
     def _plugins(self) -> PluginsConfig:
         block: Any = ()
@@ -192,6 +191,15 @@ class Assembly:
                 settings[name] = {key: unwrap(item) for key, item in entry.entries.items()}
                 self._reader.origins |= _origins(entry, key)
         return PluginsConfig(() if block is INVALID else block, settings)
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
+        close = suggest(name, available_timezones())
+        hint = f"did you mean {close!r}?" if close else "write an IANA name such as 'Europe/Berlin'"
+        raise ValueError(f"{name!r} is no time zone; {hint}") from None
 
 
 def _origins(entry: Written | Table, key: str) -> dict[str, str]:

@@ -77,7 +77,7 @@ def overlay(
         if variable := _find(name, layout, table, plugins):
             variables.append(variable)
         else:
-            close = suggest(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known])
+            close = suggest(name.removeprefix(PREFIX).upper(), [each.removeprefix(PREFIX) for each in known])
             hint = f"did you mean {PREFIX + close!r}?" if close else "its keys are those of cgjobs.toml"
             faults.append(Fault(name, f"unknown variable; {hint}"))
     for variable in sorted(
@@ -179,6 +179,8 @@ def _keys_below(hint: Any, name: str, table: Written | Table | None) -> Iterator
 
 
 def _find(name: str, layout: type, table: Table, plugins: Collection[str]) -> _Variable | None:
+    if not name.isupper():
+        return None
     key = name.removeprefix(PREFIX).lower()
     if path := _path(key, layout, table, plugins):
         return _Variable(name, path, file=False)

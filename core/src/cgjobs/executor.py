@@ -97,7 +97,7 @@ class Executor:
         self._tell("job_started", run)
         try:
             result = await self._call(run, subtype, payload, envelope)
-            blob = b"" if result is None else base64.b64encode(self._codec.dump_result(result))
+            blob = b"" if result is None else self._dump(subtype, result)
         except BaseException as error:  # sys.exit() in a handler ends its attempt, not the worker
             if run.taken_away:
                 return self._ended(run, "return")
@@ -131,6 +131,9 @@ class Executor:
         except BaseException as error:
             failure = error
         return self._wrappers.leave(entered, result, failure)
+
+    def _dump(self, subtype: Subtype[Any, Any], result: object) -> bytes:
+        return base64.b64encode(self._codec.dump_result(result, f"the result of {subtype.name}"))
 
     def _timeout(self, claimed: Claimed, subtype: Subtype[Any, Any]) -> timedelta | None:
         if claimed.timeout_ms.isdigit():

@@ -24,7 +24,7 @@ from cgjobs.duration import format_duration
 from cgjobs.environment import PREFIX, overlay, path_of, read_secret
 from cgjobs.errors import ConfigError, Fault
 from cgjobs.setting import SettingReader, dotted, fields_of, is_secret
-from cgjobs.written import Source, Table, Written, plain
+from cgjobs.written import Source, Table, Written, plain, write
 
 FILE_NAME = "cgjobs.toml"
 MASK = "********"
@@ -61,7 +61,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         ConfigError: A named file is missing or no TOML, or settings are wrong. It has every fault, no secret.
     """
     environ = os.environ if environ is None else environ
-    table = _read_file(*_find_file(path, environ))
+    table = _read_file(_find_file(path, environ))
     known = [PREFIX + plain(setting.key).replace(".", "_").upper() for setting in show(Config.development())]
     faults = overlay(table, environ, Layout, plugins=_plugin_names(table), known=known)
     config, more = Assembly(table).config()
@@ -110,33 +110,33 @@ def settings_reader(config: Config) -> Callable[[str, type], object]:
     return read
 
 
-def _find_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str]:
-    """The file to read, and who named it: ``""`` when it was only looked for."""
+def _find_file(path: Path | None, environ: Mapping[str, str]) -> Source:
+    """The file to read, if any, and the variable that named it, if one did."""
     if path is not None:
-        return path, str(path)
+        return Source(file=path)
     if named := environ.get("CGJOBS_CONFIG"):
-        return Path(named), "CGJOBS_CONFIG"
+        return Source(file=Path(named), variable="CGJOBS_CONFIG")
     places = (Path(FILE_NAME), platformdirs.user_config_path("cgjobs", appauthor=False) / FILE_NAME)
-    return next((place for place in places if place.is_file()), None), ""
+    return Source(file=next((place for place in places if place.is_file()), None))
 
 
-def _read_file(path: Path | None, named_by: str) -> Table:
-    if path is None:
+def _read_file(found: Source) -> Table:
+    if found.file is None:
         return Table()
+    text = ""
     try:
-        text = path.read_bytes().decode()
+        text = found.file.read_bytes().decode()
+        source = Source(file=found.file)
+        return Table(source, {key: write(value, source) for key, value in tomllib.loads(text).items()})
     except OSError as error:
-        fault = Fault(named_by or str(path), f"the file {str(path)!r} cannot be read: {error.strerror}")
+        where = found.variable or str(found.file)
+        fault = Fault(where, f"{str(found.file)!r} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        fault = Fault(str(path), "is not UTF-8 text")
-    else:
-        try:
-            return _table(tomllib.loads(text), Source(file=path))
-        except (ValueError, RecursionError) as error:
-            end = f"at line {len(text.splitlines())}, the end of the file"
-            fault = Fault(
-                str(path), f"is not valid TOML: {str(error).replace('at end of document', end)}"
-            )
+        fault = Fault(str(found.file), "is not UTF-8 text")
+    except (ValueError, RecursionError) as error:
+        end = f"at line {len(text.splitlines())}, the end of the file"  # tomllib does not count for this one
+        message = str(error).replace("at end of document", end)
+        fault = Fault(str(found.file), f"is not valid TOML: {message}")
     raise ConfigError("the configuration cannot be read", [fault])
 
 

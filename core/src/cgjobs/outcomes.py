@@ -49,12 +49,15 @@ class Discard(Exception):
         super().__init__(reason)
 
 
-class JobCancelled(Exception):
-    """Raised inside a handler by ``ctx.progress`` when its job was taken away from this worker."""
+class JobCancelled(BaseException):
+    """Raised inside a handler by ``ctx.progress`` when its job was taken away from this worker.
+
+    No ``Exception``, so that a handler's ``except Exception`` round one item does not swallow the end of all.
+    """
 
 
-class JobTimeout(TimeoutError):
-    """The handler ran longer than its timeout allows; uses up an attempt."""
+class JobTimeout(BaseException):
+    """The handler ran longer than its timeout allows; uses up an attempt. No ``Exception``, as above."""
 
 
 def _not_negative(what: str, after: timedelta | None) -> timedelta | None:

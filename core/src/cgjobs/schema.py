@@ -97,7 +97,7 @@ class _Definitions:
             self._names[form.cls] = name
             self.by_name[name] = {}  # taken before the fields are looked at
             first_line = (inspect.getdoc(form.cls) or "").partition("\n")[0]
-            self.by_name[name] |= {"description": first_line, **self.object(form)}
+            self.by_name[name] |= self.object(form) | ({"description": first_line} if first_line else {})
         return self._names[form.cls]
 
 
@@ -168,12 +168,8 @@ def _pattern(validator: Any, form: Form) -> Json:
 
 
 def _optional(validator: Any, form: Form) -> Json:
-    rules = _all(
-        validator.validator if isinstance(validator.validator, tuple) else [validator.validator], form
-    )
-    if "enum" in rules:
-        rules["enum"] = [*rules["enum"], None]
-    return rules
+    rules = _rules(validator.validator, form)
+    return rules | ({"enum": [*rules["enum"], None]} if "enum" in rules else {})
 
 
 def _items(validator: Any, form: Form) -> Json:

@@ -53,6 +53,8 @@ class Table:
 
     def find(self, name: str) -> str | None:
         """The key with this name, as it is spelled here."""
+        if name in self.entries:
+            return name
         return next((key for key in self.entries if plain(key) == plain(name)), None)
 
     def get(self, *path: str) -> Written | Table | None:

@@ -302,10 +302,17 @@ def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:
     return Call((fcall("drain", queue, int(delayed), limit),), int)
 
 
-def fire(schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob]) -> Call[bool]:
-    """Enqueue the jobs of one slot. Gives whether this call did it, not another scheduler's."""
+def fire(schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob]) -> Call[bool | timedelta]:
+    """Enqueue the jobs of one slot.
+
+    Gives True when this call did it, False when another one had, or how long to wait until the slot is due.
+    """
     arguments = [argument for job in jobs for argument in job.arguments()]
-    return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), bool)
+
+    def parse(reply: int) -> bool | timedelta:
+        return timedelta(milliseconds=-reply) if reply < 0 else bool(reply)
+
+    return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), parse)
 
 
 def text(value: bytes | str) -> str:

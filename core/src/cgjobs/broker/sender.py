@@ -160,14 +160,15 @@ class AsyncSender:
         with translated(self._config):
             if len(commands) == 1:
                 try:
-                    return await self._client.execute_command(*commands[0])
+                    reply = self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
+                    return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
             if not commands:
                 return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                pipeline.execute_command(*command)
             return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
 
     async def load_functions(self) -> str:

@@ -199,7 +199,8 @@ def one_of(forms: Sequence[Form]) -> OneOf:
     for left, right in itertools.combinations(others, 2):
         if set(left.json) & set(right.json) and {left, right} != {SCALARS[int], SCALARS[float]}:
             raise TypeError(f"{left.noun} and {right.noun} could be mistaken for each other")
-    others.sort(key=lambda form: form is SCALARS[float])  # it would take the integers, too
+    if SCALARS[int] in others:
+        others.sort(key=lambda form: form is SCALARS[float])  # it would take the integers, too
     return OneOf((*literals, *others))
 
 

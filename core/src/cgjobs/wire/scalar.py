@@ -162,7 +162,7 @@ def _write_datetime(value: datetime) -> str:
 def _read_datetime(text: str) -> datetime:
     value = datetime.fromisoformat(text)
     if value.utcoffset() is None:
-        raise Refusal(Fault("", f"{show(text)} has no offset from UTC; append Z, or one such as +01:00"))
+        raise Refusal(Fault("", f"{show(text)} has no offset from UTC; append Z, or one as +01:00"))
     return value
 
 

@@ -1,1 +1,39 @@
-"""The maintenance jobs of ChatGenius."""
+"""The maintenance jobs of ChatGenius: databases that stay small and quick."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
+from cgjobs_maintenance.handlers import vacuum
+from cgjobs_maintenance.payloads import Vacuum
+from cgjobs_maintenance.results import VacuumResult
+from cgjobs_maintenance.schedule import weekly
+from cgjobs_maintenance.settings import Settings
+
+__all__ = ["Settings", "Vacuum", "VacuumResult"]
+
+
+@hookimpl
+def cgjobs_processors() -> list[Processor]:
+    """The job type ``maintenance``, each Sunday at midnight."""
+    return [
+        Processor(
+            "maintenance",
+            backoff=Backoff.exponential(timedelta(minutes=1)),
+            schedule=Cron("0 0 * * 0"),
+            on_schedule=weekly,
+        )
+    ]
+
+
+@hookimpl
+def cgjobs_subtypes() -> list[Subtype[Vacuum, VacuumResult]]:
+    """``maintenance.vacuum``."""
+    return [vacuum]
+
+
+@hookimpl
+def cgjobs_settings() -> type[Settings]:
+    """The table ``[plugins.maintenance]``."""
+    return Settings

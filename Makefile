@@ -1,0 +1,50 @@
+# The way in: each target brings what it needs (uv, Python packages, a real Valkey) and nothing by hand.
+#   make demo    the whole thing at work, in under a minute
+#   make test    all tests, on real servers, with coverage
+#   make check   lint, format, types
+#   make bench   how fast it is here, beside its peers
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+JOBS ?= auto
+READY := .venv/.ready
+
+.PHONY: demo test check format bench lock clean
+
+demo: $(READY)
+	@$(RUN) cgjobs demo $(ARGS)
+
+test: $(READY)
+	$(RUN) coverage erase
+	$(RUN) pytest -n $(JOBS) --cov --cov-report= $(ARGS)
+	$(RUN) coverage report --skip-covered --fail-under=90
+
+check: $(READY)
+	$(UV) lock --check
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy core/src plugins/*/src examples/*/src typing_tests
+
+format: $(READY)
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: $(READY)
+	$(RUN) python -m benchmarks.throughput $(ARGS)
+
+lock:
+	$(UV) lock
+
+$(READY): pyproject.toml uv.lock core/pyproject.toml $(wildcard plugins/*/pyproject.toml) $(if $(filter .uv/bin/uv,$(UV)),$(UV))
+	$(UV) sync --frozen --all-packages --python $(PYTHON)
+	@touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+clean:
+	rm -rf .venv .uv dist build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

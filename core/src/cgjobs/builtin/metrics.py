@@ -1,0 +1,180 @@
+"""Metrics of the whole fleet, read from the broker's counters at each scrape, and a worker's health.
+
+The moves count in the broker itself, so a number is right whatever becomes of the worker that caused it.
+Every worker shows the same numbers: scrape one of them, or take ``max without (instance)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from cgjobs.broker import Sender, reads
+from cgjobs.builtin.endpoint import Endpoint
+from cgjobs.errors import BrokerError
+from cgjobs.hookspecs import hookimpl
+from cgjobs.model import Job, QueueStats
+
+BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
+"""Upper bounds of the run time histogram, in seconds; those of functions/prelude.lua."""
+
+_COUNTERS = {
+    "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
+    "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
+    "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
+}
+
+
+class Metrics:
+    """The plugin: serves ``/metrics`` and ``/healthz`` while a worker runs, when a port is configured."""
+
+    def __init__(self) -> None:
+        self._endpoints: dict[str, Endpoint] = {}
+
+    @hookimpl
+    def cgjobs_worker_start(self, worker: Any) -> None:
+        """Start serving."""
+        settings = worker.config.worker
+        if settings.metrics_port is not None:
+            collector = FleetCollector(worker)
+            self._endpoints[worker.name] = Endpoint(
+                settings.metrics_host,
+                settings.metrics_port,
+                collector,
+                ready=worker.ready,
+                alive=worker.alive,
+            )
+
+    @hookimpl
+    def cgjobs_worker_stop(self, worker: Any) -> None:
+        """Stop serving."""
+        endpoint = self._endpoints.pop(worker.name, None)
+        if endpoint is not None:
+            endpoint.close()
+
+
+class FleetCollector(Collector):
+    """Reads the fleet's numbers when it is asked; without a broker it says only that.
+
+    Args:
+        worker: The `WorkerHandle` in whose process it is.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        self._sender = Sender(worker.config.redis)
+        self._registry = worker.registry
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing is known before the broker is asked."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """The metrics of this moment."""
+        up = GaugeMetricFamily("cgjobs_broker_up", "Whether the broker answered this scrape.")
+        try:
+            queues = self._queues()
+            counters = self._sender.send(reads.metrics())
+            readings = self._sender.send(reads.stats(queues))
+            oldest = self._sender.send(reads.jobs([r.oldest for r in readings.values() if r.oldest]))
+            names = self._sender.send(reads.worker_names())
+            workers = self._sender.send(reads.workers(names)) if names else []
+        except BrokerError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from _processed(counters)
+        yield from _durations(counters)
+        yield from _sizes({name: reading.stats for name, reading in readings.items()})
+        yield from _waits(oldest, queues)
+        active = GaugeMetricFamily("cgjobs_active_workers", "Workers that are alive.")
+        active.add_metric([], len(workers))
+        yield active
+
+    def _queues(self) -> list[str]:
+        found: list[str] = self._sender.send(reads.queue_names())
+        return sorted({*found, *self._registry.processors})
+
+    def close(self) -> None:
+        """Close the connection to the broker."""
+        self._sender.close()
+
+
+def _labels(counters: Mapping[str, int], kind: str) -> Iterator[tuple[list[str], int]]:
+    for field, value in counters.items():
+        name, _, label = field.partition("|")
+        if name == kind:
+            queue, _, subtype = label.partition("|")
+            yield [queue, subtype], value
+
+
+def _processed(counters: Mapping[str, int]) -> Iterator[Any]:
+    labels = ("queue", "type")
+    processed = CounterMetricFamily(
+        "cgjobs_jobs_processed", "Jobs that ended, by how.", labels=(*labels, "outcome")
+    )
+    failed = CounterMetricFamily("cgjobs_jobs_failed", "Jobs that failed for good.", labels=labels)
+    for outcome in ("completed", "failed"):
+        for values, count in _labels(counters, outcome):
+            processed.add_metric([*values, outcome], count)
+            if outcome == "failed":
+                failed.add_metric(values, count)
+    yield processed
+    yield failed
+    for kind, (name, text) in _COUNTERS.items():
+        family = CounterMetricFamily(name, text, labels=labels)
+        for values, count in _labels(counters, kind):
+            family.add_metric(values, count)
+        yield family
+    for kind, text in (
+        ("recovered", "Jobs taken back from workers that died."),
+        ("quarantined", "Entries that were no jobs of ours and were set aside."),
+    ):
+        by_queue = CounterMetricFamily(f"cgjobs_jobs_{kind}", text, labels=("queue",))
+        for values, count in _labels(counters, kind):
+            by_queue.add_metric(values[:1], count)
+        yield by_queue
+
+
+def _durations(counters: Mapping[str, int]) -> Iterator[Any]:
+    family = HistogramMetricFamily(
+        "cgjobs_job_processing_seconds", "How long attempts ran, in seconds.", labels=("queue", "type")
+    )
+    sums = {tuple(values): us / 1e6 for values, us in _labels(counters, "seconds_us")}
+    for values, total in _labels(counters, "seconds_count"):
+        label, running = "|".join(values), 0
+        buckets = []
+        for i, bound in enumerate(BUCKETS, 1):
+            running += counters.get(f"seconds_{i}|{label}", 0)
+            buckets.append((str(bound), running))
+        buckets.append(("+Inf", total))
+        family.add_metric(values, buckets, sums.get(tuple(values), 0.0))
+    yield family
+
+
+def _sizes(stats: Mapping[str, QueueStats]) -> Iterator[Any]:
+    size = GaugeMetricFamily("cgjobs_queue_size", "Jobs in a queue, by state.", labels=("queue", "state"))
+    paused = GaugeMetricFamily("cgjobs_queue_paused", "Whether a queue is paused.", labels=("queue",))
+    for name, row in stats.items():
+        for state in ("waiting", "active", "delayed", "failed"):
+            size.add_metric([name, state], getattr(row, state))
+        paused.add_metric([name], int(row.paused))
+    yield size
+    yield paused
+
+
+def _waits(oldest: Iterable[Job], queues: Iterable[str]) -> Iterator[Any]:
+    now = datetime.now(UTC)
+    ages = {job.queue: (now - job.created_at).total_seconds() for job in oldest if job.created_at}
+    family = GaugeMetricFamily(
+        "cgjobs_oldest_waiting_seconds", "Age of the job that waits longest, in seconds.", labels=("queue",)
+    )
+    for queue in queues:
+        family.add_metric([queue], max(0.0, ages.get(queue, 0.0)))
+    yield family

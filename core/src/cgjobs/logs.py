@@ -1,0 +1,108 @@
+"""Log lines: one JSON object a line, in the shape that all of ChatGenius has, or pretty on a terminal.
+
+``{"timestamp": ..., "correlationId": ..., "level": ..., "event": ..., "data": {...}}``
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+
+LogFormat = Literal["json", "pretty"]
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_SECRET = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+HIDDEN = "********"
+
+
+def configure(format: LogFormat | None = None, level: str = "info", stream: TextIO | None = None) -> None:  # noqa: A002
+    """Set up logging for this process; libraries that log by the standard module are included.
+
+    Args:
+        format: ``json`` or ``pretty``; None: pretty on a terminal, otherwise JSON.
+        level: ``debug``, ``info``, ``warn`` or ``error``: less is dropped.
+        stream: Where to; None is standard error.
+    """
+    out = sys.stderr if stream is None else stream
+    pretty = format == "pretty" or (format is None and out.isatty())
+    render = [_pretty, structlog.dev.ConsoleRenderer(colors=out.isatty())] if pretty else [_line]
+    structlog.configure(
+        processors=[_shape, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Forward()]
+    root.setLevel(LEVELS[level])
+    for noisy in ("apscheduler", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+# Tracebacks without the values of local variables, which may be secret.
+_frames = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+)
+_LEVEL_NAMES = {"warning": "warn", "exception": "error", "critical": "error"}
+
+
+def _shape(logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """One pass over the fields: this runs twice for each job."""
+    if "exc_info" in fields:
+        fields = _frames(logger, method, fields)
+    line = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "correlationId": fields.pop("correlation_id", ""),
+        "level": _LEVEL_NAMES.get(method, method),
+        "event": fields.pop("event"),
+    }
+    data = {}
+    for name, value in fields.items():
+        wire_name, secret = _on_the_wire(name)
+        if secret:
+            value = HIDDEN
+        elif value.__class__ is str and "://" in value:
+            value = _USERINFO.sub(f"{HIDDEN}@", value)
+        if value is not None:
+            data[wire_name] = value
+    if data:
+        line["data"] = data
+    return line
+
+
+@cache
+def _on_the_wire(name: str) -> tuple[str, bool]:
+    """A field's camelCase name, and whether its value is secret by its name."""
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest), _SECRET.search(name) is not None
+
+
+def _line(logger: Any, method: str, line: Any) -> str:
+    return orjson.dumps(line, default=repr).decode("utf-8", "replace")
+
+
+def _pretty(logger: Any, method: str, line: dict[str, Any]) -> dict[str, Any]:
+    short = {"timestamp": line["timestamp"][11:23], "level": line["level"], "event": line["event"]}
+    return short | {name: value for name, value in line.get("data", {}).items() if value != ""}
+
+
+class _Forward(logging.Handler):
+    """Hands what libraries log to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record as an event ``log`` with its logger and message."""
+        name = {"WARNING": "warning", "ERROR": "error", "CRITICAL": "error", "DEBUG": "debug"}.get(
+            record.levelname, "info"
+        )
+        fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["exc_info"] = record.exc_info
+        getattr(structlog.get_logger(), name)("log", **fields)

@@ -1,0 +1,204 @@
+"""The clock: at each slot of a schedule, its payloads are enqueued once, however many schedulers run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import attrs
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from cgjobs.broker import AsyncSender, moves, reads
+from cgjobs.broker.moves import NewJob
+from cgjobs.codec import Codec
+from cgjobs.config import Config
+from cgjobs.cron import next_fires, previous_fire
+from cgjobs.errors import BrokerError
+from cgjobs.event import Event
+from cgjobs.model import Cron, Job
+from cgjobs.operations import Operations
+from cgjobs.options import JobOptions
+from cgjobs.outcomes import Discard
+from cgjobs.plugins import Registry
+from cgjobs.trigger import CronTrigger
+
+T = TypeVar("T")
+
+CATCH_UP = timedelta(days=1)
+"""A slot that nobody fired is made up for when a scheduler starts within this time: once, the latest one."""
+_RETRY = timedelta(seconds=5)
+
+
+@attrs.frozen
+class ScheduleView:
+    """A schedule as ``cgjobs schedules`` shows it.
+
+    Args:
+        name: Its job type.
+        cron: When it fires.
+        next_fires: The next five times, aware UTC.
+        last_slot: The slot that was fired last, or None.
+        fired_at: When that was, by the server's clock.
+        jobs: How many jobs it enqueued then.
+        note: Why it enqueued none, or ``""``.
+    """
+
+    name: str
+    cron: Cron
+    next_fires: tuple[datetime, ...]
+    last_slot: datetime | None = None
+    fired_at: datetime | None = None
+    jobs: int = 0
+    note: str = ""
+
+
+@attrs.frozen
+class _Slot:
+    at: datetime
+    _settings: Mapping[type, object]
+
+    def settings(self, cls: type[T]) -> T:
+        try:
+            return self._settings[cls]  # type: ignore[return-value]
+        except KeyError:
+            raise LookupError(f"no plugin announced {cls.__qualname__} with cgjobs_settings") from None
+
+
+def schedules(config: Config, registry: Registry) -> dict[str, Cron]:
+    """The schedules that are on, by job type: the configured one, else the processor's own."""
+    found: dict[str, Cron] = {}
+    for name, processor in sorted(registry.processors.items()):
+        cron = config.schedules.get(name, processor.schedule)
+        if cron is not None and processor.on_schedule is not None and name not in config.unscheduled:
+            found[name] = cron
+    return found
+
+
+def view(name: str, cron: Cron, record: Mapping[str, str], now: datetime) -> ScheduleView:
+    """A schedule with what the broker knows of it (`reads.schedule`)."""
+    slot = record.get("slot")
+    return ScheduleView(
+        name,
+        cron,
+        tuple(next_fires(cron, now, 5)),
+        None if slot is None else datetime.fromtimestamp(moves.number(slot) / 1000, UTC),
+        reads.time(record.get("fired_at", "").encode()),
+        int(float(record.get("jobs", "0"))),
+        record.get("note", ""),
+    )
+
+
+class Scheduler:
+    """Fires the schedules until told to stop. Nothing starts before `run`.
+
+    Each fire is one atomic call, keyed by schedule and slot: any number of schedulers may run. When a slot is
+    due is decided by the broker's clock.
+
+    Args:
+        config: The configuration.
+        registry: The plugins, with their settings.
+        clock: Gives the time, aware UTC.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._registry, self._clock = registry, clock
+        self._schedules = schedules(config, registry)
+        self._operations = Operations(config, registry, Codec(config.limits))
+        self._sender = AsyncSender(config.redis)
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Make up for a slot that nobody fired, then fire each slot when it is due, until `stop`."""
+        # Late ticks are one tick, and never too late to count: APScheduler would drop them after 1 s.
+        ticks = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
+        )
+        for name, cron in self._schedules.items():
+            ticks.add_job(self._tick, CronTrigger(cron), args=[name], id=name)
+        ticks.start()
+        try:
+            await asyncio.gather(*(self._catch_up(name) for name in self._schedules))
+            await self._stopped.wait()
+        finally:
+            ticks.shutdown(wait=False)
+            await self._sender.close()
+
+    def stop(self) -> None:
+        """Fire nothing more."""
+        self._stopped.set()
+
+    async def _tick(self, name: str) -> None:
+        # The tick is for the latest slot that is due. Half a second of tolerance: a loop may wake early.
+        slot = previous_fire(self._schedules[name], self._clock() + timedelta(seconds=0.5))
+        if slot is not None:
+            await self._persist(lambda: self.fire(name, slot))
+
+    async def _catch_up(self, name: str) -> None:
+        async def missed() -> bool:
+            record = await self._sender.send(reads.schedule(name))
+            now = self._clock()
+            slot = previous_fire(self._schedules[name], now)
+            last = moves.number(record.get("slot", "0"))
+            if last and slot is not None and slot.timestamp() * 1000 > last and now - slot < CATCH_UP:
+                return await self.fire(name, slot)
+            return False
+
+        await self._persist(missed)
+
+    async def _persist(self, attempt: Callable[[], object]) -> None:
+        """Try until the broker has answered; it may be away just when a slot is due."""
+        while not self._stopped.is_set():
+            try:
+                await attempt()  # type: ignore[misc]
+                return
+            except BrokerError:
+                await asyncio.sleep(_RETRY.total_seconds())
+
+    async def fire(self, name: str, slot: datetime) -> bool:
+        """Enqueue the jobs of one slot, unless that was done.
+
+        Args:
+            name: The job type.
+            slot: When it was due, aware UTC.
+
+        Returns:
+            Whether this call did it.
+        """
+        note, prepared = "", []
+        try:
+            prepared = self._jobs(name, slot)
+        except Discard as nothing:
+            note = nothing.reason
+        except Exception as error:  # a plugin's mistake costs its own slot, not the scheduler
+            note = f"{type(error).__name__}: {error}"
+        while True:
+            fired = await self._sender.send(moves.fire(name, slot, note[:500], [new for new, _ in prepared]))
+            if isinstance(fired, bool):
+                break
+            await asyncio.sleep(fired.total_seconds())
+        if fired:
+            self._report(name, slot, note, [job for _, job in prepared])
+        return fired
+
+    def _jobs(self, name: str, slot: datetime) -> list[tuple[NewJob, Job]]:
+        on_schedule = self._registry.processors[name].on_schedule
+        assert on_schedule is not None
+        payloads = on_schedule(_Slot(slot, self._registry.settings))
+        return [self._operations.new_job(payload, JobOptions()) for payload in payloads]
+
+    def _report(self, name: str, slot: datetime, note: str, jobs: list[Job]) -> None:
+        at = slot.isoformat()
+        if note:
+            self._registry.tell(Event("schedule_skipped", name, detail=at, error=note))
+            return
+        self._registry.tell(Event("schedule_fired", name, detail=f"{at}: {len(jobs)} jobs"))
+        for job in jobs:
+            self._registry.tell(Event("job_enqueued", job.queue, job.id, job.name, job.correlation_id))
