@@ -5,7 +5,7 @@ One call serves the blocking and the asynchronous client alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
@@ -41,6 +41,14 @@ class Call(Generic[T]):
     def again(self) -> tuple[Command, ...]:
         """What to send on a second try."""
         return self.commands if self.resent is None else self.resent
+
+
+def together(commands: Iterable[Command], parse: Callable[[list[Any]], T]) -> Call[T]:
+    """Any number of commands as one transaction; ``parse`` gets the list of their replies."""
+    chosen = tuple(commands)
+    if len(chosen) == 1:
+        return Call(chosen, lambda reply: parse([reply]))
+    return Call(chosen, parse)
 
 
 def fcall(name: str, *args: Any) -> Command:

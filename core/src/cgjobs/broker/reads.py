@@ -14,7 +14,7 @@ import attrs
 import orjson
 
 from cgjobs import keys
-from cgjobs.broker.call import Call, fcall_ro
+from cgjobs.broker.call import Call, fcall_ro, together
 from cgjobs.broker.moves import STATES, number, text
 from cgjobs.codec import Codec, Unreadable
 from cgjobs.model import AttemptError, Job, JobState, Priority, Progress, QueueStats, WorkerInfo
@@ -99,7 +99,7 @@ def jobs(ids: Iterable[str]) -> Call[list[Job]]:
         found = (_job(job_id, _mapping(reply), []) for job_id, reply in zip(wanted, replies, strict=True))
         return [item for item in found if item is not None]
 
-    return Call(tuple(("HGETALL", keys.job(job_id)) for job_id in wanted), parse)
+    return together((("HGETALL", keys.job(job_id)) for job_id in wanted), parse)
 
 
 def page(queue: str, state: JobState, offset: int, limit: int) -> Call[Page]:
@@ -179,7 +179,7 @@ def workers(names: Iterable[str]) -> Call[list[WorkerInfo]]:
         rows = ((name, _mapping(reply)) for name, reply in zip(wanted, replies, strict=True))
         return [_worker(name, fields) for name, fields in rows if fields and "death" not in fields]
 
-    return Call(tuple(("HGETALL", keys.worker(name)) for name in wanted), parse)
+    return together((("HGETALL", keys.worker(name)) for name in wanted), parse)
 
 
 def metrics() -> Call[dict[str, int]]:
