@@ -1,0 +1,87 @@
+"""The handler of ``notification.email``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import attrs
+
+from cgjobs import Context, Discard, subtype
+from cgjobs_notification.compose import compose
+from cgjobs_notification.outbox import Outbox
+from cgjobs_notification.payloads import Content, Email
+from cgjobs_notification.ports import Mailer
+from cgjobs_notification.settings import Settings
+from cgjobs_notification.smtp import SmtpPool
+from cgjobs_notification.users import UserGone, address_of
+
+
+@attrs.frozen(kw_only=True)
+class EmailResult:
+    """What became of a mail.
+
+    Args:
+        outcome: ``sent`` or ``skipped``.
+        skipped_reason: Why it was skipped: ``expired`` or ``user_deleted``; otherwise empty.
+        message_id: Its Message-ID; the same in every attempt.
+        accepted: The address it was accepted for.
+        transport: ``smtp`` or ``outbox``; empty when skipped.
+        delivered: Whether a mail server took it; False in the outbox.
+        tls: Whether it went over an encrypted connection.
+        connection_reused: Whether it went over a connection that had carried mails before.
+        attempts: Which attempt it was, from 1.
+    """
+
+    outcome: Literal["sent", "skipped"]
+    skipped_reason: str = ""
+    message_id: str = ""
+    accepted: tuple[str, ...] = ()
+    transport: Literal["smtp", "outbox", ""] = ""
+    delivered: bool = False
+    tls: bool = False
+    connection_reused: bool = False
+    attempts: int = 1
+
+
+@subtype("notification.email", timeout=timedelta(minutes=5))
+def email(payload: Email, ctx: Context) -> EmailResult:
+    """Send one mail to one person.
+
+    A mail is sent at least once: when the connection breaks after the text was sent, nobody knows whether the
+    server took it, and it is sent again under the same Message-ID.
+    """
+    settings, now, attempts = ctx.settings(Settings), datetime.now(UTC), ctx.job.attempt
+    if payload.expires_at is not None and payload.expires_at <= now:
+        return EmailResult(outcome="skipped", skipped_reason="expired", attempts=attempts)
+    try:
+        recipient = _recipient(payload, settings)
+    except UserGone:
+        return EmailResult(outcome="skipped", skipped_reason="user_deleted", attempts=attempts)
+    mailer: Mailer = ctx.use(SmtpPool, settings.smtp) if settings.smtp else ctx.use(Outbox, settings.outbox)
+    content = payload.message
+    if isinstance(content, str):
+        content = Content(subject=settings.subject, text=content)
+    mail = compose(content, sender=mailer.sender, recipient=recipient, job_id=ctx.job.id, now=now)
+    receipt = mailer.send(mail.sender, mail.recipient, mail.content)
+    ctx.log.info("mail_sent", message_id=mail.message_id, transport=receipt.transport)
+    return EmailResult(
+        outcome="sent",
+        message_id=mail.message_id,
+        accepted=(mail.recipient,),
+        attempts=attempts,
+        **attrs.asdict(receipt),
+    )
+
+
+def _recipient(payload: Email, settings: Settings) -> str:
+    if payload.to is not None:
+        if not settings.allow_direct_addresses:
+            raise Discard(
+                "direct addresses are not allowed; enqueue with user_id, or set "
+                "allow_direct_addresses = true in [plugins.notification]"
+            )
+        return payload.to
+    if payload.user_id is None or settings.users is None:
+        raise Discard("nowhere to look up addresses: set database in [plugins.notification.users]")
+    return address_of(payload.user_id, settings.users)
