@@ -2,6 +2,7 @@
 #   make demo    the whole thing at work, in under a minute
 #   make test    all tests, on real servers, with coverage
 #   make check   lint, format, types
+#   make chaos   30 workers killed and 30 stopped under load, and what was lost
 #   make bench   how fast it is here, beside its peers
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ RUN := $(UV) run --frozen --no-sync
 JOBS ?= auto
 READY := .venv/.ready
 
-.PHONY: demo test check format bench lock clean
+.PHONY: demo test check format chaos bench lock clean
 
 demo: $(READY)
 	@$(RUN) cgjobs demo $(ARGS)
@@ -29,6 +30,9 @@ check: $(READY)
 format: $(READY)
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+chaos: $(READY)
+	$(RUN) python -m tests.e2e.restarts $(ARGS)
 
 bench: $(READY)
 	$(RUN) python -m benchmarks.throughput $(ARGS)

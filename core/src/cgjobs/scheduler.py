@@ -129,7 +129,11 @@ class Scheduler:
             await self._stopped.wait()
         finally:
             ticks.shutdown(wait=False)
-            await self._sender.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection to the broker; `run` does it at its end."""
+        await self._sender.close()
 
     def stop(self) -> None:
         """Fire nothing more."""
