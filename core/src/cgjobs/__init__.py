@@ -5,6 +5,9 @@ The names that users need are here; everything else is in the modules.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from cgjobs.client import AsyncClient, Client
 from cgjobs.config import Config
 from cgjobs.context import Context
@@ -32,6 +35,9 @@ from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, Queue
 from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
+
+if TYPE_CHECKING:
+    from cgjobs.compat import perform
 
 __all__ = [
     "AsyncClient",
@@ -71,5 +77,13 @@ __all__ = [
     "SubtypeNotFound",
     "WaitTimeout",
     "hookimpl",
+    "perform",
     "subtype",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is called for: who enqueues has no need of rq.
+    if name == "perform":
+        return import_module("cgjobs.compat").perform
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from cgjobs.model import Backoff, BackoffKind
 
 _MAX_DOUBLINGS = 60  # 2**60 s is past every ceiling; more would overflow a timedelta
+_MAX_SECONDS = 100 * 365 * 86_400.0  # jitter on the longest ceiling would overflow one, too
 
 
 def wait_after(backoff: Backoff, attempt: int, rng: random.Random) -> timedelta:
@@ -19,7 +20,7 @@ def wait_after(backoff: Backoff, attempt: int, rng: random.Random) -> timedelta:
         rng: Source of the jitter.
 
     Returns:
-        At least the rule's wait and never less; at most ``ceiling * (1 + jitter)``.
+        At least the rule's wait and never less; at most ``ceiling * (1 + jitter)``, and 100 years.
 
     Raises:
         ValueError: ``attempt`` is below 1.
@@ -30,4 +31,4 @@ def wait_after(backoff: Backoff, attempt: int, rng: random.Random) -> timedelta:
     if backoff.kind is BackoffKind.EXPONENTIAL:
         seconds *= 2 ** min(attempt - 1, _MAX_DOUBLINGS)
     seconds = min(seconds, backoff.ceiling.total_seconds())
-    return timedelta(seconds=seconds * (1 + backoff.jitter * rng.random()))
+    return timedelta(seconds=min(seconds * (1 + backoff.jitter * rng.random()), _MAX_SECONDS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
+import os
 import random
 import time
 import traceback
@@ -31,14 +33,14 @@ from cgjobs.resources import Resources
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.threads import JobThreads
-from cgjobs.verdict import judge, one_line
+from cgjobs.verdict import MESSAGE_CHARACTERS, judge, one_line
 from cgjobs.wrapping import Wrappers
 
 UNKNOWN_HERE = timedelta(seconds=10)
 """A job whose type this worker does not know waits this long, so that one that knows it can take it."""
 
 _TRACEBACK_CHARACTERS = 16_000
-_OURS = str(Path(__file__).parent)
+_OURS = (str(Path(__file__).parent) + os.sep, str(Path(concurrent.futures.__file__).parent) + os.sep)
 
 
 @attrs.frozen
@@ -87,13 +89,13 @@ class Executor:
             run.subtype = subtype.name
             payload = self._codec.load(subtype, envelope.payload)
         except _UnknownHere as unknown:
-            self._tell("job_snoozed", run, error=f"no plugin of this worker handles {unknown.name!r}")
-            return Settlement("snooze", claimed, delay=UNKNOWN_HERE)
+            reason = f"no plugin of this worker handles {unknown.name!r}"
+            return Settlement("snooze", claimed, delay=UNKNOWN_HERE, error=reason)
         except Unreadable as error:
             self._tell("job_quarantined", run, error=str(error))
             return self._ended(run, "failed", error=f"Unreadable: {error}")
         except Exception as error:  # every fault of a payload is final: trying again cannot mend it
-            return self._ended(run, "failed", error=one_line(error))
+            return self._ended(run, "failed", error=one_line(error)[:MESSAGE_CHARACTERS])
         self._tell("job_started", run)
         try:
             result = await self._call(run, subtype, payload, envelope)
@@ -110,27 +112,10 @@ class Executor:
         ctx = RunContext(run, envelope, timeout, self._log, self._registry.settings, self._resources)
         run.cancellable = self._is_async[subtype.name]
         if not run.cancellable:
-            return await self._threads.run(lambda: self._on_thread(subtype, payload, ctx), seconds)
-        if not self._wrappers:
-            return await _limited(subtype.handler(payload, ctx), seconds)
-        result, failure = None, None
-        entered = self._wrappers.enter(subtype, payload, ctx)
-        try:
-            result = await _limited(subtype.handler(payload, ctx), seconds)
-        except BaseException as error:
-            failure = error
-        return self._wrappers.leave(entered, result, failure)
-
-    def _on_thread(self, subtype: Subtype[Any, Any], payload: object, ctx: RunContext) -> Any:
-        if not self._wrappers:
-            return subtype.handler(payload, ctx)
-        result, failure = None, None
-        entered = self._wrappers.enter(subtype, payload, ctx)
-        try:
-            result = subtype.handler(payload, ctx)
-        except BaseException as error:
-            failure = error
-        return self._wrappers.leave(entered, result, failure)
+            return await self._threads.run(lambda: self._wrappers.run(subtype, payload, ctx), seconds)
+        return await self._wrappers.run_async(
+            subtype, payload, ctx, lambda: _limited(subtype.handler(payload, ctx), seconds)
+        )
 
     def _dump(self, subtype: Subtype[Any, Any], result: object) -> bytes:
         return base64.b64encode(self._codec.dump_result(result, f"the result of {subtype.name}"))
@@ -167,9 +152,9 @@ class Executor:
         )
         trace = b""
         if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
-            shown = redact(payload, _traceback(error))
+            shown = _cut(redact(payload, _traceback(error)))
             trace = base64.b64encode(zlib.compress(shown.encode("utf-8", "backslashreplace"), 1))
-        message = redact(payload, verdict.error)
+        message = redact(payload, verdict.error)[:MESSAGE_CHARACTERS]
         return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
 
     def _ended(
@@ -211,5 +196,8 @@ def _traceback(error: BaseException) -> str:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
     shown = traceback.TracebackException(type(error), error, frames, capture_locals=False)
-    text = "".join(shown.format())
+    return "".join(shown.format())
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _TRACEBACK_CHARACTERS else "[...]" + text[-_TRACEBACK_CHARACTERS:]

@@ -26,7 +26,7 @@ class LeaseKeeper(threading.Thread):
         config: The configuration.
         running: Gives (queue, id, token) of each running job; called from this thread.
         loop_seen: Gives when the loop last turned, by the monotonic clock.
-        lost: Told the ids of jobs that are no longer ours; called from this thread.
+        lost: Told (id, token) of each attempt that is no longer ours; called from this thread.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class LeaseKeeper(threading.Thread):
         config: Config,
         running: Callable[[], Iterable[tuple[str, str, str]]],
         loop_seen: Callable[[], float],
-        lost: Callable[[Sequence[str]], object],
+        lost: Callable[[Sequence[tuple[str, str]]], object],
     ) -> None:
         super().__init__(name="cgjobs-leases", daemon=True)
         self._worker, self._queues, self._version, self._config = worker, queues, version, config

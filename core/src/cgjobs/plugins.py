@@ -200,7 +200,7 @@ class _Loader:
 
     def add(self, info: PluginInfo, load_plugin: Callable[[], object]) -> None:
         """Import one plugin and take its offer; whatever it raises is its own fault alone."""
-        plugin: object = None
+        registered = len(self._manager.get_plugins())
         try:
             plugin = load_plugin()
             offer = self._offer(info, plugin)
@@ -208,7 +208,7 @@ class _Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a plugin must not end its host
-            if plugin is not None and self._manager.is_registered(plugin):
+            if len(self._manager.get_plugins()) > registered:
                 self._manager.unregister(plugin)
             self._infos.append(attrs.evolve(info, state="quarantined", reason=_one_line(error)))
             return
@@ -266,19 +266,12 @@ class _Loader:
 
     def finish(self) -> Registry:
         """Merge the offers; a subtype without a job type puts its plugin in quarantine."""
+        while self._drop_orphan():
+            pass
         processors = {item.name: item for offer in self._offers for item in offer.processors}
         subtypes: dict[str, Subtype[Any, Any]] = {}
         settings: dict[type, object] = {}
         for offer in self._offers:
-            orphans = sorted({item.job_type for item in offer.subtypes} - processors.keys())
-            if orphans:
-                self._manager.unregister(offer.plugin)
-                reason = (
-                    f"nobody provides the job type {orphans[0]!r} that it adds to; "
-                    "install the plugin that owns it, or return a Processor from cgjobs_processors"
-                )
-                self._infos.append(attrs.evolve(offer.info, state="quarantined", reason=reason))
-                continue
             subtypes |= {item.name: item for item in offer.subtypes}
             settings |= offer.settings
             self._infos.append(offer.info)
@@ -289,6 +282,21 @@ class _Loader:
             for impl in self._manager.hook.cgjobs_event.get_hookimpls()
         )
         return Registry(self._manager.hook, infos, processors, subtypes, settings, by_payload, observers)
+
+    def _drop_orphan(self) -> bool:
+        """Quarantine one plugin that adds to a job type nobody provides; others may then be orphans too."""
+        owned = {item.name for offer in self._offers for item in offer.processors}
+        for offer in self._offers:
+            if orphans := sorted({item.job_type for item in offer.subtypes} - owned):
+                self._offers.remove(offer)
+                self._manager.unregister(offer.plugin)
+                reason = (
+                    f"nobody provides the job type {orphans[0]!r} that it adds to; "
+                    "install the plugin that owns it, or return a Processor from cgjobs_processors"
+                )
+                self._infos.append(attrs.evolve(offer.info, state="quarantined", reason=reason))
+                return True
+        return False
 
 
 def _without_event(function: Callable[..., object]) -> Callable[[Event], object]:

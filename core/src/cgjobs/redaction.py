@@ -15,8 +15,9 @@ _SHORTEST = 3  # a secret of fewer characters cannot be told from other text
 
 def redact(payload: object, text: str) -> str:
     """``text`` with the values of the payload's secret fields replaced by ``********``."""
-    for secret in sorted(_secrets(payload, secret=False), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+    forms = {form for secret in _secrets(payload, secret=False) for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
     return text
 
 
@@ -24,6 +25,14 @@ def masked(cls: type, wire: Mapping[str, Any]) -> dict[str, Any]:
     """The wire form of a payload with the values of secret fields replaced by ``********``."""
     hidden = {field.name for field in payload_form(cls).fields if field.secret}
     return {name: HIDDEN if name in hidden else value for name, value in wire.items()}
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """How a secret may stand in an error: as it is, in one line, line by line, or as Python writes it."""
+    candidates = (secret, " ".join(secret.split()), *secret.splitlines(), repr(secret)[1:-1])
+    for form in candidates:
+        if len(form.strip()) >= _SHORTEST:
+            yield form
 
 
 def _secrets(value: object, *, secret: bool) -> Iterator[str]:
@@ -39,6 +48,4 @@ def _secrets(value: object, *, secret: bool) -> Iterator[str]:
         for item in value:
             yield from _secrets(item, secret=secret)
     elif secret and value is not None and not isinstance(value, bool):
-        text = str(value)
-        if len(text) >= _SHORTEST:
-            yield text
+        yield str(value)

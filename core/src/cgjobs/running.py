@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -116,7 +117,8 @@ class RunContext:
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is; raises `JobCancelled` when it was taken away."""
-        self._run.report = Progress(done, total, message[:_MESSAGE_CHARACTERS])
+        told = message[:_MESSAGE_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+        self._run.report = Progress(_number(done), None if total is None else _number(total), told)
         if self._run.taken_away:
             raise JobCancelled(f"job {self._run.claimed.id!r} was taken away from this worker")
 
@@ -130,3 +132,11 @@ class RunContext:
     def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Something opened once per worker and shared by its jobs."""
         return self._resources.use(factory, *args, **kwargs)
+
+
+def _number(value: float) -> float:
+    """A number that JSON can hold; raises in the handler what would otherwise end the worker."""
+    number = value if type(value) is int and abs(value) < 2**53 else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no progress; give a finite number")
+    return number

@@ -78,6 +78,8 @@ class _Interruptible:
             self._thread = threading.get_ident()
         try:
             return self._function()
+        except StopIteration as error:  # no future can hold one: the job would never end
+            raise RuntimeError("the handler raised StopIteration") from error
         finally:
             # Once we hold the lock nobody raises into this thread any more; an exception that was set just
             # before is delivered at one of the next instructions, still inside this call.

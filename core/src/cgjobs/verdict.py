@@ -14,6 +14,7 @@ from cgjobs.model import Backoff
 from cgjobs.outcomes import Discard, Retry, Snooze
 
 MESSAGE_CHARACTERS = 1000
+"""So much of an error's line is kept."""
 
 
 @attrs.frozen
@@ -23,7 +24,7 @@ class Verdict:
     Args:
         kind: ``retry``, ``failed`` or ``snooze``.
         delay: Wait at least this long, for ``retry`` and ``snooze``.
-        error: Class and message of the error, one line.
+        error: Class and message of the error, one line of any length.
     """
 
     kind: Literal["retry", "failed", "snooze"]
@@ -54,10 +55,12 @@ def judge(
 
 
 def one_line(error: BaseException) -> str:
-    """Class and message of an error in one line of at most 1,000 characters."""
+    """Class and message of an error in one line of valid Unicode, of any length: cut it once it is redacted."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # a broken __str__ must not cost more than its message
         text = "(its message cannot be read)"
     name = type(error).__name__
-    return f"{name}: {text}"[:MESSAGE_CHARACTERS] if text else name
+    # File names with bytes that are no UTF-8 have half surrogate pairs, which the broker cannot be sent.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return f"{name}: {text}" if text else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import secrets
@@ -18,18 +17,18 @@ from typing import Any
 import attrs
 import structlog
 
-from cgjobs import keys
-from cgjobs.broker import AsyncSender, Call, moves
-from cgjobs.broker.connection import connect_async, translated
+from cgjobs.broker import moves
 from cgjobs.broker.moves import Settlement
 from cgjobs.broker.presence import register, unregister
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import flush_progress, promote_due, reap_expired, write_progress
-from cgjobs.errors import BrokerError, BrokerUnavailable, ConfigError, Fault
+from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor
 from cgjobs.leases import LeaseKeeper, entry_ttl
+from cgjobs.link import LONGEST_PAUSE, Link
+from cgjobs.listener import Listener
 from cgjobs.operations import BATCH, queue_config
 from cgjobs.plugins import Registry
 from cgjobs.resources import Resources
@@ -38,9 +37,8 @@ from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
-_LISTEN = 5.0  # seconds; then we look without having been woken, for the token that a dying worker took along
 _PROGRESS = 0.5
-_LONGEST_PAUSE = 5.0  # between two tries to reach a broker that is away
+_GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
 _EVENTS: Mapping[str, EventName] = {
     "completed": "job_completed",
@@ -111,7 +109,7 @@ class Worker:
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
         self._config, self._registry, self._burst = config, registry, burst
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
-        self._sender = AsyncSender(config.redis)
+        self._link = Link(config.redis, registry.tell, self._rng)
         self._resources = Resources()
         self._threads = JobThreads(config.worker.threads or sum(self._places.values()))
         self._executor = Executor(
@@ -120,8 +118,6 @@ class Worker:
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
-        self._connected = self._away = False
-        self._last_moment = math.inf
 
     @property
     def stuck_threads(self) -> int:
@@ -140,8 +136,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._slots = Slots(self._places)
         handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
-        await self._connect()
-        await self._send(
+        await self._link.connect(self._stopping)
+        await self._link.send(
             register(self.name, list(self._places), VERSION, entry_ttl(self._config.worker.lease))
         )
         self._registry.hook.cgjobs_worker_start(worker=handle)
@@ -158,7 +154,7 @@ class Worker:
     def stop(self, *, at_once: bool = False) -> None:
         """Claim nothing more; let running jobs go on for the grace period, or hand them back at once."""
         grace = 0.0 if at_once else self._config.worker.grace.total_seconds()
-        self._last_moment = min(self._last_moment, time.monotonic() + grace)
+        self._link.give_up_after(grace)
         self._stopping.set()
         if at_once:
             self._at_once.set()
@@ -170,13 +166,15 @@ class Worker:
         duties = [
             asyncio.create_task(duty)
             for duty in (
-                self._listen(),
-                promote_due(self._send, list(self._places)),
-                reap_expired(self._send, self._config, self._registry),
-                write_progress(self._send, lambda: list(self._runs.values()), _seconds(_PROGRESS)),
+                Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
+                promote_due(self._link.send, list(self._places)),
+                reap_expired(self._link.send, self._config, self._registry),
+                write_progress(self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS)),
                 self._beat(),
             )
         ]
+        for duty in duties:
+            duty.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
                 _raise_ended(duties)
@@ -189,9 +187,7 @@ class Worker:
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
+            await _end(duties)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
@@ -203,8 +199,8 @@ class Worker:
             largest=2 * self._config.limits.payload_bytes,
         )
         try:
-            await flush_progress(self._send, [run for run, _ in batch])
-            turn: moves.Turn = await self._send(call)
+            await flush_progress(self._link.send, [run for run, _ in batch])
+            turn: moves.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
             raise
@@ -247,79 +243,6 @@ class Worker:
             )
         )
 
-    # Being woken.
-
-    async def _listen(self) -> None:
-        """Wait for the broker's wake-ups of the queues that have room and, as far as we know, no work."""
-        client = connect_async(attrs.evolve(self._config.redis, timeout=_seconds(_LISTEN + 5)))
-        try:
-            while True:
-                queues = self._slots.listenable()
-                self._slots.changed.clear()
-                if not queues:
-                    await self._slots.changed.wait()
-                    continue
-                await self._wait_for_token(client, queues)
-        finally:
-            await client.aclose()
-
-    async def _wait_for_token(self, client: Any, queues: Sequence[str]) -> None:
-        try:
-            with translated(self._config.redis):
-                reply = await client.blpop([keys.wake(queue) for queue in queues], timeout=_LISTEN)
-        except BrokerError:
-            await asyncio.sleep(self._rng.uniform(0.1, 1.0))
-            reply = None
-        woken = queues if reply is None else [reply[0].decode().removeprefix(keys.wake(""))]
-        self._slots.woken(woken)
-        self._wake.set()
-
-    # The broker may be away.
-
-    async def _send(self, call: Call[Any]) -> Any:
-        """Send a call until it is answered, or the worker's time to stop is over.
-
-        Whatever the broker answers that is no reply is waited out: what is sent again is known by its nonce.
-        """
-        pause = 0.1
-        while True:
-            try:
-                reply = await self._sender.send(call)
-            except BrokerError as error:
-                if time.monotonic() > self._last_moment:
-                    raise
-                self._lost(error)
-                call = attrs.evolve(call, commands=call.again)
-                await asyncio.sleep(self._rng.uniform(0.5, 1.0) * pause)
-                pause = min(_LONGEST_PAUSE, 2 * pause)
-            else:
-                self._reached()
-                return reply
-
-    async def _connect(self) -> None:
-        """Reach the broker for the first time, however long it takes; being refused ends the worker."""
-        pause = 0.1
-        while not self._stopping.is_set():
-            try:
-                await self._sender.load_functions()
-            except BrokerUnavailable as error:
-                self._lost(error)
-                await asyncio.sleep(self._rng.uniform(0.5, 1.0) * pause)
-                pause = min(_LONGEST_PAUSE, 2 * pause)
-            else:
-                self._reached()
-                return
-
-    def _lost(self, error: BrokerError) -> None:
-        if not self._away:
-            self._tell(Event("broker_lost", error=str(error)))
-        self._connected, self._away = False, True
-
-    def _reached(self) -> None:
-        if self._away:
-            self._tell(Event("broker_back"))
-        self._connected, self._away = True, False
-
     # Leases, liveness and the end.
 
     def _keeper(self) -> LeaseKeeper:
@@ -333,12 +256,12 @@ class Worker:
                 (run.claimed.queue, run.claimed.id, run.claimed.token) for run in list(self._runs.values())
             ],
             loop_seen=lambda: self._loop_seen,
-            lost=lambda ids: loop.call_soon_threadsafe(self._lose, frozenset(ids)),
+            lost=lambda attempts: loop.call_soon_threadsafe(self._lose, frozenset(attempts)),
         )
 
-    def _lose(self, ids: frozenset[str]) -> None:
+    def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
         for run in list(self._runs.values()):
-            if run.claimed.id in ids:
+            if (run.claimed.id, run.claimed.token) in attempts:
                 run.take_away()
 
     async def _beat(self) -> None:
@@ -350,16 +273,14 @@ class Worker:
         return time.monotonic() - self._loop_seen < self._config.worker.loop_stall.total_seconds()
 
     def _ready(self) -> bool:
-        return self._connected and not self._stopping.is_set()
+        return self._link.connected and not self._stopping.is_set()
 
     async def _hand_back(self) -> None:
         """Let running jobs end within the grace period; give the others back, their attempts uncounted."""
         self.stop()
-        while (
-            self._runs and not self._at_once.is_set() and (left := self._last_moment - time.monotonic()) > 0
-        ):
+        while self._runs and not self._at_once.is_set() and (left := self._link.time_left) > 0:
             if self._ended:
-                await self._turn_within(self._last_moment)
+                await self._turn_within(left)
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -368,12 +289,12 @@ class Worker:
             self._ended.append((run, Settlement("return", run.claimed, run.subtype)))
             run.take_away()
         self._runs.clear()
-        while self._ended and await self._turn_within(time.monotonic() + _LONGEST_PAUSE):
+        while self._ended and await self._turn_within(LONGEST_PAUSE):
             pass
 
-    async def _turn_within(self, deadline: float) -> bool:
+    async def _turn_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._turn({}), max(0.0, deadline - time.monotonic()))
+            await asyncio.wait_for(self._turn({}), max(0.0, seconds))
         except (TimeoutError, BrokerError):
             return False
         return True
@@ -381,7 +302,7 @@ class Worker:
     async def _leave(self, handle: WorkerHandle) -> None:
         log = structlog.get_logger()
         with contextlib.suppress(TimeoutError, BrokerError):
-            await asyncio.wait_for(self._sender.send(unregister(self.name, list(self._places))), 2)
+            await self._link.send_once(unregister(self.name, list(self._places)), _GOODBYE)
         try:
             self._registry.hook.cgjobs_worker_stop(worker=handle)
         except Exception as error:
@@ -390,7 +311,7 @@ class Worker:
             log.warning("resource_not_closed", error=repr(fault))
         self._threads.close()
         self._tell(Event("worker_stopped", detail=self.name))
-        await self._sender.close()
+        await self._link.close()
 
     def _tell(self, event: Event) -> None:
         self._registry.tell(event)
@@ -401,6 +322,17 @@ def _raise_ended(duties: Sequence[asyncio.Task[None]]) -> None:
     for duty in duties:
         if duty.done():
             duty.result()
+
+
+async def _end(duties: Sequence[asyncio.Task[None]]) -> None:
+    # Until Python 3.12 a wait_for whose result comes together with the cancellation drops the cancellation
+    # (https://github.com/python/cpython/issues/86296), so that once is not enough.
+    pending = set(duties)
+    while pending:
+        for duty in pending:
+            duty.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    await asyncio.gather(*duties, return_exceptions=True)
 
 
 def _seconds(value: float) -> timedelta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 from cgjobs.context import Context
@@ -19,13 +19,42 @@ class Wrappers:
     def __init__(self, registry: Registry) -> None:
         self._implementations = tuple(reversed(registry.hook.cgjobs_run.get_hookimpls()))
 
-    def __bool__(self) -> bool:
-        return bool(self._implementations)
+    def run(self, subtype: Subtype[Any, Any], payload: object, ctx: Context) -> Any:
+        """Run a ``def`` handler inside the wrappers; gives or raises what they leave of its end."""
+        if not self._implementations:
+            return subtype.handler(payload, ctx)
+        result = None
+        entered, failure = self._enter(subtype, payload, ctx)
+        if failure is None:
+            try:
+                result = subtype.handler(payload, ctx)
+            except BaseException as error:
+                failure = error
+        return _leave(entered, result, failure)
 
-    def enter(
+    async def run_async(
+        self,
+        subtype: Subtype[Any, Any],
+        payload: object,
+        ctx: Context,
+        handler: Callable[[], Awaitable[Any]],
+    ) -> Any:
+        """Run ``handler``, the call of an ``async def`` one, inside the wrappers."""
+        if not self._implementations:
+            return await handler()
+        result = None
+        entered, failure = self._enter(subtype, payload, ctx)
+        if failure is None:
+            try:
+                result = await handler()
+            except BaseException as error:
+                failure = error
+        return _leave(entered, result, failure)
+
+    def _enter(
         self, subtype: Subtype[Any, Any], payload: object, ctx: Context
-    ) -> list[Generator[None, Any, Any]]:
-        """Run each wrapper up to its ``yield``; when one raises, those before it are told."""
+    ) -> tuple[list[Generator[None, Any, Any]], BaseException | None]:
+        """Run each wrapper up to its ``yield``. Gives those that got there and, when one did not, its error."""
         arguments = {"subtype": subtype, "payload": payload, "ctx": ctx}
         entered: list[Generator[None, Any, Any]] = []
         for implementation in self._implementations:
@@ -33,29 +62,28 @@ class Wrappers:
             try:
                 next(wrapper)
             except StopIteration:
-                raise RuntimeError(f"{implementation.plugin_name}: cgjobs_run did not yield") from None
+                return entered, RuntimeError(f"{implementation.plugin_name}: cgjobs_run did not yield")
             except BaseException as error:
-                return self.leave(entered, None, error)  # type: ignore[no-any-return]
+                return entered, error
             entered.append(wrapper)
-        return entered
+        return entered, None
 
-    def leave(
-        self, entered: Sequence[Generator[None, Any, Any]], result: Any, error: BaseException | None
-    ) -> Any:
-        """Give each wrapper the result or the error, innermost first; the last word counts."""
-        for wrapper in reversed(entered):
-            try:
-                if error is None:
-                    wrapper.send(result)
-                else:
-                    wrapper.throw(error)
-            except StopIteration as end:
-                result, error = end.value, None
-            except BaseException as raised:
-                error = raised
+
+def _leave(entered: Sequence[Generator[None, Any, Any]], result: Any, error: BaseException | None) -> Any:
+    """Give each wrapper the result or the error, innermost first; the last word counts."""
+    for wrapper in reversed(entered):
+        try:
+            if error is None:
+                wrapper.send(result)
             else:
-                wrapper.close()
-                error = RuntimeError("a cgjobs_run wrapper yielded twice")
-        if error is not None:
-            raise error
-        return result
+                wrapper.throw(error)
+        except StopIteration as end:
+            result, error = end.value, None
+        except BaseException as raised:
+            error = raised
+        else:
+            wrapper.close()
+            error = RuntimeError("a cgjobs_run wrapper yielded twice")
+    if error is not None:
+        raise error
+    return result

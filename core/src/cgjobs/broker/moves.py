@@ -228,13 +228,18 @@ def _claimed(fields: list[bytes], token: str) -> Claimed:
 
 def renew(
     worker: str, jobs: Iterable[tuple[str, str, str]], *, lease: timedelta, ttl: timedelta, busy: bool
-) -> Call[tuple[bool, tuple[str, ...]]]:
-    """Keep leases (queue, id, token) and the worker's entry. Gives (entry exists, ids that were lost)."""
+) -> Call[tuple[bool, tuple[tuple[str, str], ...]]]:
+    """Keep leases (queue, id, token) and the worker's entry. Gives (entry exists, lost (id, token) pairs)."""
     flat = [part for job in jobs for part in job]
     command = fcall(
         "renew", worker, milliseconds(lease), int(ttl.total_seconds()), "busy" if busy else "idle", *flat
     )
-    return Call((command,), lambda reply: (reply[0] == 1, tuple(text(job_id) for job_id in reply[1])))
+
+    def parse(reply: list[Any]) -> tuple[bool, tuple[tuple[str, str], ...]]:
+        pairs = zip(*[iter(reply[1])] * 2, strict=True)
+        return reply[0] == 1, tuple((text(job_id), text(token)) for job_id, token in pairs)
+
+    return Call((command,), parse)
 
 
 def progress(reports: Iterable[tuple[str, str, bytes]]) -> Call[int]:

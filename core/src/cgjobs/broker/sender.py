@@ -19,8 +19,12 @@ _PAUSE = 0.05  # seconds between two tries within the deadline
 
 
 def _readable(reply: Any) -> Any:
-    """Of a key of a wrong type nothing can be read; every other error is raised."""
-    if isinstance(reply, exceptions.ResponseError) and "WRONGTYPE" in str(reply):
+    """Of a key of a wrong type nothing can be read; every other error is raised, a function's too."""
+    if (
+        isinstance(reply, exceptions.ResponseError)
+        and "WRONGTYPE" in str(reply)
+        and "script" not in str(reply)
+    ):
         return None
     if isinstance(reply, Exception):
         raise reply
@@ -37,7 +41,6 @@ class Sender:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._client = connect(config)
-        self._checked = False
 
     def send(self, call: Call[T]) -> T:
         """Send one call.
@@ -47,15 +50,15 @@ class Sender:
             BrokerError: The broker refused.
         """
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
-        commands = call.commands
+        commands, loaded = call.commands, False
         while True:
             try:
                 return call.parse(self._once(commands))
             except FunctionsMissing:
-                if self._checked:
+                if loaded:
                     raise
-                self._checked = True
                 self.load_functions()
+                loaded = True
             except BrokerUnavailable:
                 if time.monotonic() + _PAUSE >= deadline:
                     raise
@@ -127,20 +130,19 @@ class AsyncSender:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._client = connect_async(config)
-        self._checked = False
 
     async def send(self, call: Call[T]) -> T:
         """Send one call; raises like `Sender.send`."""
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
-        commands = call.commands
+        commands, loaded = call.commands, False
         while True:
             try:
                 return call.parse(await self._once(commands))
             except FunctionsMissing:
-                if self._checked:
+                if loaded:
                     raise
-                self._checked = True
                 await self.load_functions()
+                loaded = True
             except BrokerUnavailable:
                 if time.monotonic() + _PAUSE >= deadline:
                     raise

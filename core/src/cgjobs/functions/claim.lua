@@ -72,6 +72,7 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
         if of == token then
           local fields = job_fields(id, unpack(CLAIM_FIELDS))
           if fields and fields[10] == token then
+            safe('ZADD', LEASES, expiry, queue .. ':' .. id .. ':' .. token) -- it begins now
             jobs[#jobs + 1] = claimed_reply(queue, id, fields)
             n = n - 1
           end

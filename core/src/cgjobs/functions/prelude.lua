@@ -109,8 +109,8 @@ end
 
 local function push(queue, level, id, front)
   if level ~= NORMAL then
-    redis.call('HSET', queue_key(queue), 'levels', '1')
-    redis.call('SADD', 'rq:queues', waiting_key(queue, level))
+    safe('HSET', queue_key(queue), 'levels', '1')
+    safe('SADD', 'rq:queues', waiting_key(queue, level))
   end
   safe(front and 'LPUSH' or 'RPUSH', waiting_key(queue, level), id)
 end
@@ -124,8 +124,8 @@ end
 local function first_time(nonce, resent, sec)
   local bucket = math.floor(sec / NONCE_SECONDS)
   local key = 'cgjobs:calls:' .. bucket
-  if resent == '1' and redis.call('SISMEMBER', 'cgjobs:calls:' .. (bucket - 1), nonce) == 1 then return false end
-  if redis.call('SADD', key, nonce) == 0 then return false end
+  if resent == '1' and safe('SISMEMBER', 'cgjobs:calls:' .. (bucket - 1), nonce) == 1 then return false end
+  if safe('SADD', key, nonce) == 0 then return false end
   if redis.call('SCARD', key) == 1 then redis.call('EXPIRE', key, 2 * NONCE_SECONDS) end
   return true
 end

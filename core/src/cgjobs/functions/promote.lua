@@ -29,7 +29,7 @@ define('promote', {'allow-oom'}, function(_, args)
       end
     end
     if ready then wake(queue) end
-    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    local first = safe('ZRANGE', key, 0, 0, 'WITHSCORES')
     if first[2] then
       local wait = math.max(0, math.ceil((tonumber(first[2]) - sec) * 1000 - usec / 1000))
       if next_due < 0 or wait < next_due then next_due = wait end

@@ -1,7 +1,7 @@
 -- renew: keep the leases of running jobs and the worker's own entry alive. For workers.
 -- ARGV  worker, lease in ms, seconds until a silent worker's entry goes, its state (idle or busy),
 --       then (queue, id, token) for each running job
--- Gives {1 if the worker's entry exists else 0, ids that are no longer this worker's}.
+-- Gives {1 if the worker's entry exists else 0, (id, token) for each job that is no longer this worker's}.
 define('renew', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local expiry = seconds(sec, usec, tonumber(args[2]))
@@ -12,7 +12,7 @@ define('renew', {'allow-oom'}, function(_, args)
     if f and f[1] == token and f[2] == 'started' then
       safe('ZADD', LEASES, expiry, queue .. ':' .. id .. ':' .. token)
     else
-      lost[#lost + 1] = id
+      lost[#lost + 1] = id; lost[#lost + 1] = token
     end
   end
   local key = worker_key(args[1])

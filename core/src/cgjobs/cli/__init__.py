@@ -1,0 +1,127 @@
+"""The command line: ``cgjobs``. Each command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from cgjobs.cli.exits import BROKEN_PIPE, FAILED, INTERRUPTED, OK, exit_code
+from cgjobs.cli.output import talk
+from cgjobs.errors import CgjobsError, Fault, InvalidOption
+
+_HELP = """Background jobs over Redis.
+
+Data goes to standard output, talk to standard error. Exit codes: 0 well, 1 the operation or the awaited job
+failed, 2 wrong usage, payload or configuration, 3 no broker, 4 not found, 5 refused.
+
+As long as nothing is configured about Redis, all commands but worker and scheduler talk to the broker of a
+running cgjobs dev, and say so.
+"""
+_GLOBAL = "Everywhere: --config FILE reads that file, --debug shows the traceback of an error."
+
+_COMMANDS = {
+    "demo": ("demo:demo", "See real jobs of all four types at work, in under a minute."),
+    "dev": ("dev:dev", "Run a broker of your own and a worker, with nothing to install or configure."),
+    "worker": ("worker:worker", "Run jobs until told to stop."),
+    "scheduler": ("worker:scheduler", "Fire schedules and run no jobs."),
+    "setup": ("setup:setup", "Check the broker and load this release's functions."),
+    "enqueue": ("enqueue:app", "Enqueue a job, its payload given as options."),
+    "jobs": ("jobs:jobs", "List jobs."),
+    "job": ("job:app", "Show, retry or remove one job."),
+    "queues": ("queues:queues", "List queues with their numbers."),
+    "queue": ("queues:app", "Pause, resume or drain one queue."),
+    "workers": ("workers:workers", "List the workers that are alive."),
+    "schedules": ("schedules:schedules", "List schedules, their last fire and the next ones."),
+    "plugins": ("plugins:plugins", "List plugins, the job types they bring and what is wrong with them."),
+    "schema": ("schema:schema", "Print the JSON Schema of a payload."),
+    "config": ("config:app", "Show or check the configuration."),
+    "doctor": ("doctor:doctor", "Look for what is wrong and say what to do."),
+}
+
+
+def _app(chosen: str) -> App:
+    app = App(
+        name="cgjobs",
+        help=_HELP,
+        help_epilogue=_GLOBAL,
+        help_format="plaintext",
+        version=lambda: version("chatgenius-jobs"),
+        default_parameter=Parameter(negative=(), show_default=False),
+    )
+    for order, (name, (target, text)) in enumerate(_COMMANDS.items()):
+        # The text stands in for a command's own help, so that listing commands does not import them all.
+        app.command(f"cgjobs.cli.{target}", name=name, help=None if name == chosen else text, sort_key=order)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows ``cgjobs``; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        code = _run([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (CgjobsError, CycloptsError) as error:
+        if debug:
+            raise
+        talk(str(error))
+        return exit_code(error)
+    except Exception as error:
+        if debug:
+            raise
+        talk(f"{type(error).__name__}: {error}. This is a mistake in cgjobs or a plugin; --debug shows where")
+        return FAILED
+
+
+def _run(words: list[str]) -> int:
+    config_file = _take_config(words)
+    command, bound, injected = _app(words[0] if words else "").parse_args(
+        words, exit_on_error=False, print_error=False
+    )
+    if not injected:
+        return _code(command, bound.args, bound.kwargs)
+    from cgjobs.cli.session import Session
+
+    session = Session(config_file)
+    try:
+        return _code(command, bound.args, {**bound.kwargs, "session": session})
+    finally:
+        session.close()
+
+
+def _code(command: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    code = command(*args, **kwargs)
+    return code if isinstance(code, int) else OK
+
+
+def _take_config(words: list[str]) -> Path | None:
+    """Take ``--config FILE`` out of the words, wherever it stands."""
+    for index, word in enumerate(words):
+        if word == "--config":
+            if index + 1 == len(words):
+                raise InvalidOption("the command line", [Fault("--config", "needs the name of a file")])
+            del words[index]
+            return Path(words.pop(index))
+        if word.startswith("--config="):
+            return Path(words.pop(index).removeprefix("--config="))
+    return None

@@ -1,0 +1,198 @@
+"""What ``cgjobs doctor`` checks in the broker: each check gives one finding."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Literal
+
+import attrs
+
+from cgjobs.broker import health, library, reads
+from cgjobs.broker.connection import refuse_unsupported
+from cgjobs.broker.health import ServerFacts
+from cgjobs.broker.reads import QueueReading
+from cgjobs.cli.session import Session
+from cgjobs.config import Config
+from cgjobs.duration import format_duration
+from cgjobs.errors import BrokerUnsupported
+from cgjobs.model import Job, JobState
+
+_SCANNED = 10_000  # of each queue and state, and of all hashes: a bound on what one look costs the broker
+_CHUNK = 1000
+_LONG = timedelta(hours=1)
+
+
+@attrs.frozen
+class Finding:
+    """What one check found.
+
+    Args:
+        check: Its name.
+        level: ``ok``, ``warn`` or ``bad``.
+        message: What is so.
+        advice: What to do, or ``""``.
+    """
+
+    check: str
+    level: Literal["ok", "warn", "bad"]
+    message: str
+    advice: str = ""
+
+
+def transport(config: Config) -> Finding:
+    """Whether a password and payloads cross a network unencrypted in production."""
+    redis = config.redis
+    if config.env != "production" or redis.tls or redis.socket or _is_loopback(redis.host):
+        return Finding("transport", "ok", "nothing crosses a network unencrypted, or it is no production")
+    advice = "use rediss:// or set redis.tls = true"
+    return Finding("transport", "warn", f"the connection to {redis.host} is not encrypted", advice)
+
+
+def version(facts: ServerFacts) -> Finding:
+    """Whether the server is new enough."""
+    try:
+        return Finding("version", "ok", refuse_unsupported(dict(facts.info)))
+    except BrokerUnsupported as error:
+        return Finding("version", "bad", str(error), "upgrade the server")
+
+
+def functions(facts: ServerFacts) -> Finding:
+    """Whether this release's functions are loaded."""
+    if facts.digest == library.digest():
+        return Finding("functions", "ok", f"{library.NAME} {facts.digest} is loaded")
+    what = "are not loaded yet" if facts.digest is None else f"are another release's ({facts.digest})"
+    return Finding("functions", "warn", f"this release's functions {what}", "run `cgjobs setup`")
+
+
+def eviction(facts: ServerFacts) -> Finding:
+    """Whether the server may throw jobs away when its memory is full."""
+    policy = str(facts.info.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        return Finding("eviction", "ok", "maxmemory-policy is noeviction")
+    advice = "CONFIG SET maxmemory-policy noeviction, and write it into the server's configuration"
+    return Finding("eviction", "bad", f"maxmemory-policy is {policy}: a full server loses jobs", advice)
+
+
+def persistence(facts: ServerFacts) -> Finding:
+    """Whether jobs survive the server's end."""
+    if str(facts.info.get("aof_enabled")) == "1":
+        return Finding("persistence", "ok", "appendonly is on")
+    advice = "set appendonly yes, unless jobs may be lost when the server ends"
+    return Finding("persistence", "warn", "appendonly is off", advice)
+
+
+def quarantine(facts: ServerFacts) -> Finding:
+    """Whether something that is no job stood where jobs should be."""
+    if not facts.quarantined:
+        return Finding("quarantine", "ok", "empty")
+    advice = "look at the stream cgjobs:quarantine: who else writes to this broker?"
+    return Finding("quarantine", "warn", f"{facts.quarantined} entries that were no jobs of ours", advice)
+
+
+def queues(session: Session, facts: ServerFacts, names: Sequence[str]) -> Iterator[Finding]:
+    """Whether waiting jobs are worked on: workers, paused queues, the longest wait."""
+    found: dict[str, QueueReading] = session.send(reads.stats(names))
+    served = {queue for worker in session.run(session.operations.workers()) for queue in worker.queues}
+    unserved = [
+        f"{name} ({reading.stats.waiting})"
+        for name, reading in found.items()
+        if reading.stats.waiting and name not in served
+    ]
+    yield _listed("workers", "bad", "jobs wait and no worker serves", unserved, "start `cgjobs worker`")
+    paused = [name for name, reading in found.items() if reading.stats.paused]
+    yield _listed("paused", "warn", "paused", paused, "`cgjobs queue resume NAME` when that is not meant")
+    oldest = [reading.oldest for reading in found.values() if reading.oldest]
+    jobs: list[Job] = session.send(reads.jobs(oldest)) if oldest else []
+    ages = {job.queue: facts.now - job.created_at for job in jobs if job.created_at is not None}
+    late = [
+        f"{name} (the first was enqueued {format_duration(timedelta(seconds=int(age.total_seconds())))} ago)"
+        for name, age in ages.items()
+        if age > _LONG
+    ]
+    yield _listed("backlog", "warn", "jobs have waited long", late, "run more workers or raise concurrency")
+
+
+def leases(session: Session, names: Sequence[str]) -> Iterator[Finding]:
+    """Whether each running job has a lease, and each lease a job."""
+    found = session.send(health.leases(names, _SCANNED))
+    if not found.complete:
+        yield Finding("leases", "ok", f"more than {_SCANNED} jobs run; not compared")
+        return
+    stranded = sorted(found.active - found.leased)
+    advice = "nothing takes them back; `cgjobs doctor` again, and if they stay report it"
+    yield _listed("leases", "bad", "running jobs without a lease", stranded, advice)
+    idle = sorted(lease for lease in found.leased - found.active if lease.partition(":")[0] in names)
+    yield _listed("idle leases", "warn", "leases without a running job", idle, "they end by themselves")
+
+
+def places(session: Session, names: Sequence[str]) -> Finding:
+    """Whether each job is in exactly one place, and in the one that its own hash says."""
+    wrong = _misplaced(session, names)
+    if wrong:  # a job may have moved between two looks; what is wrong stays wrong
+        again = _misplaced(session, names)
+        wrong = {job_id: text for job_id, text in wrong.items() if again.get(job_id) == text}
+    shown = [f"{job_id} {text}" for job_id, text in sorted(wrong.items())]
+    advice = "look at them with `cgjobs job show`, retry or remove them, and report it"
+    return _listed("places", "bad", "jobs that are not in exactly one place", shown, advice)
+
+
+def _misplaced(session: Session, names: Sequence[str]) -> Mapping[str, str]:
+    found = session.send(health.places(names, _SCANNED))
+    wrong = {job_id: f"is in {len(spots)} places" for job_id, spots in found.jobs.items() if len(spots) > 1}
+    for job_id, state in _statuses(session, found.jobs):
+        said = found.jobs[job_id][0][1]
+        # A final registry may outlive the hash by some seconds: both end by the clock.
+        if job_id not in wrong and state is not said and not (state is None and said.final):
+            wrong[job_id] = f"is listed as {said} and says {state or 'nothing'}"
+    if found.complete:
+        homeless = [job_id for job_id in _hashes(session) if job_id not in found.jobs]
+        wrong |= {
+            job_id: f"says {state} and is in no queue"
+            for job_id, state in _statuses(session, homeless)
+            if state is not None and not state.final
+        }
+    return wrong
+
+
+def _statuses(session: Session, ids: Iterable[str]) -> Iterator[tuple[str, JobState | None]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield from session.send(health.statuses(chunk)).items()
+
+
+def _hashes(session: Session) -> Iterator[str]:
+    cursor = 0
+    for _ in range(_SCANNED // _CHUNK):
+        cursor, ids = session.send(health.hashes(cursor, _CHUNK))
+        yield from ids
+        if cursor == 0:
+            return
+
+
+def _listed(
+    check: str, level: Literal["warn", "bad"], what: str, items: Sequence[str], advice: str, most: int = 5
+) -> Finding:
+    if not items:
+        return Finding(check, "ok", "none")
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return Finding(check, level, f"{what}: {', '.join(items[:most])}{more}", advice)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+ABOUT_THE_SERVER: tuple[Callable[[ServerFacts], Finding], ...] = (
+    version,
+    functions,
+    eviction,
+    persistence,
+    quarantine,
+)
+"""The checks that need nothing but the server's facts."""

@@ -1,0 +1,138 @@
+"""``cgjobs job``: one job, or several by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cgjobs.cli.exits import OK, exit_code
+from cgjobs.cli.jobs import hidden
+from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
+from cgjobs.cli.session import Shared, confirm
+from cgjobs.duration import format_duration
+from cgjobs.errors import CgjobsError
+from cgjobs.model import Job
+
+app = App(name="job", help="Show, retry or remove one job.")
+_Ids = Annotated[str, Parameter(name="ID", required=True)]
+
+
+@app.command(name="show")
+def show_job(
+    job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: AsJson = False, session: Shared
+) -> None:
+    """Show a job: state, payload, progress, times, and the errors of all its attempts.
+
+    Args:
+        job_id: Its id.
+        as_json: Print one JSON document.
+    """
+    job = hidden(session.run(session.operations.get(job_id)), session)
+    if as_json:
+        show_json(job)
+    else:
+        _show(job)
+
+
+@app.command
+def retry(*job_ids: _Ids, as_json: AsJson = False, session: Shared) -> int:
+    """Give ended jobs all their attempts again, at once.
+
+    Args:
+        job_ids: Their ids.
+        as_json: Print one JSON line for each job.
+    """
+
+    def retry_one(job_id: str) -> None:
+        job = session.run(session.operations.retry(job_id))
+        _tell(job_id, "retried", as_json=as_json, state=job.state)
+
+    return _each(job_ids, retry_one)
+
+
+@app.command
+def remove(*job_ids: _Ids, yes: bool = False, as_json: AsJson = False, session: Shared) -> int:
+    """Remove jobs, in whatever state, unless they run.
+
+    Args:
+        job_ids: Their ids.
+        yes: Do not ask.
+        as_json: Print one JSON line for each job.
+    """
+
+    def remove_one(job_id: str) -> None:
+        session.run(session.operations.remove(job_id))
+        _tell(job_id, "removed", as_json=as_json)
+
+    if job_ids:
+        confirm(f"This removes {'a job' if len(job_ids) == 1 else f'{len(job_ids)} jobs'} for good.", yes=yes)
+    return _each(job_ids, remove_one)
+
+
+def _each(job_ids: Sequence[str], move: Callable[[str], None]) -> int:
+    """Move all jobs; the code of the first that could not be moved."""
+    code = OK
+    for job_id in job_ids:
+        try:
+            move(job_id)
+        except CgjobsError as error:
+            if len(job_ids) == 1:
+                raise
+            talk(str(error))
+            code = code or exit_code(error)
+    return code
+
+
+def _tell(job_id: str, move: str, *, as_json: bool, **more: str) -> None:
+    if as_json:
+        show_json({"id": job_id, "move": move, **more})
+    else:
+        talk(f"job {job_id!r} {move}")
+
+
+def _show(job: Job) -> None:
+    times = (
+        ("created", job.created_at),
+        ("started", job.started_at),
+        ("ended", job.ended_at),
+        ("due", job.run_at),
+    )
+    facts = {
+        "id": job.id,
+        "type": job.name,
+        "queue": job.queue,
+        "state": job.state,
+        "priority": job.priority,
+        "attempt": f"{job.attempt} of {job.attempts}",
+        "recoveries": job.recoveries or None,
+        "timeout": format_duration(job.timeout) if job.timeout else None,
+        "correlation id": job.correlation_id,
+        "worker": job.worker,
+        **{name: moment(at) for name, at in times if at is not None},
+        "progress": _progress(job),
+    }
+    for name, value in facts.items():
+        if value is not None and value != "":
+            show(f"{name + ':':<16}{value}")
+    show(f"payload:\n{_indented(pretty_json(dict(job.payload)))}")
+    if job.result is not None:
+        show(f"result:\n{_indented(pretty_json(job.result))}")
+    for error in job.errors:
+        show(f"attempt {error.attempt}, {moment(error.at)}, worker {error.worker}: {error.error}")
+        if error.traceback:
+            show(_indented(error.traceback.rstrip()))
+
+
+def _progress(job: Job) -> str:
+    report = job.progress
+    if report is None:
+        return ""
+    share = "" if report.fraction is None else f" ({report.fraction:.0%})"
+    total = "" if report.total is None else f" of {report.total:g}"
+    return f"{report.done:g}{total}{share} {report.message}".rstrip()
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

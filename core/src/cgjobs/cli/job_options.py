@@ -1,0 +1,104 @@
+"""The options of a job, as texts, to `JobOptions`: on the command line and in the lines of ``--bulk``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from cgjobs.duration import parse_duration
+from cgjobs.errors import Fault, InvalidOption, suggest
+from cgjobs.options import JobOptions
+
+JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "--delay": ("DURATION", "Wait at least this long before the first attempt."),
+    "--at": ("TIME", "Not before this time, such as 2026-01-31T12:00:00Z."),
+    "--priority": ("LEVEL", "critical, high, normal or low. [default: normal]"),
+    "--attempts": ("INT", "How often it is tried in all. Otherwise as configured for the queue."),
+    "--timeout": ("DURATION", "Longest run of one attempt."),
+    "--job-id": ("TEXT", "Its id; while a job with this id exists, nothing is added."),
+    "--correlation-id": ("TEXT", "Ties log lines together."),
+    "--keep-completed": ("DURATION", "How long the job is kept once completed."),
+    "--keep-failed": ("DURATION", "How long the job is kept once failed."),
+}
+"""The flags of a job's options: metavar and help."""
+
+
+def job_options(given: Mapping[str, Any]) -> tuple[JobOptions, list[Fault]]:
+    """The options among what was given by flag, to be used only when there is no fault."""
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for flag, (metavar, _) in JOB_OPTIONS.items():
+        if flag not in given:
+            continue
+        try:
+            values[flag.strip("-").replace("-", "_")] = _READERS[metavar](given[flag])
+        except ValueError as error:
+            faults.append(Fault(flag, str(error)))
+    options = JobOptions(**values)
+    try:
+        options.check()
+    except InvalidOption as error:
+        faults += [attrs.evolve(fault, path=_flag(fault.path)) for fault in error.faults]
+    return options, faults
+
+
+def wire_options(given: Mapping[str, Any]) -> tuple[JobOptions, list[Fault]]:
+    """The options by their wire names (``jobId``), unknown ones refused; faults have these names."""
+    names = {_wire(flag): flag for flag in JOB_OPTIONS}
+    options, faults = job_options({names[name]: value for name, value in given.items() if name in names})
+    faults = [attrs.evolve(fault, path=_wire(fault.path)) for fault in faults]
+    for name in given:
+        if name not in names:
+            close = suggest(name, names)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
+            faults.append(Fault(name, f"no such option; {hint}"))
+    return options, faults
+
+
+def read_duration(flag: str, text: object) -> timedelta:
+    """The duration given for a flag.
+
+    Raises:
+        InvalidOption: It is none.
+    """
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidOption("the command line", [Fault(flag, str(error))]) from None
+
+
+def _time(text: object) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no time such as 2026-01-31T12:00:00Z") from None
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    raise ValueError(f"{value!r} is no whole number")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{value!r} is no text")
+
+
+_READERS = {"DURATION": parse_duration, "TIME": _time, "INT": _integer, "LEVEL": _text, "TEXT": _text}
+
+
+def _flag(wire: str) -> str:
+    return "--" + re.sub(r"[A-Z]", lambda match: f"-{match[0].lower()}", wire)
+
+
+def _wire(flag: str) -> str:
+    first, *rest = flag.strip("-").split("-")
+    return first + "".join(part.capitalize() for part in rest)
