@@ -15,7 +15,19 @@ from urllib.parse import urlsplit
 
 import attrs
 import redis
-from cgjobs import AsyncClient, Backoff, Config, Context, Event, Processor, Subtype, hookimpl, plugins, subtype
+
+from cgjobs import (
+    AsyncClient,
+    Backoff,
+    Config,
+    Context,
+    Event,
+    Processor,
+    Subtype,
+    hookimpl,
+    plugins,
+    subtype,
+)
 from cgjobs.config import LimitConfig, QueueConfig, RedisConfig, WorkerConfig
 from cgjobs.plugins import Registry
 from cgjobs.worker import Worker

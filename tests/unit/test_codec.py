@@ -264,10 +264,10 @@ def test_every_fault_of_a_wire_payload_is_named_by_its_wire_name() -> None:
         "message: missing",
         "recipients[1].email: must match regex '[^@\\\\s]+@[^@\\\\s]+' ('nobody' doesn't)",
         "recipients[2].email: missing",
-        "recipients[2]: unknown field 'mail'; did you mean 'email'?",
+        "recipients[2].mail: unknown field; did you mean 'email'?",
         "retries: expected an integer, got the string '7'",
-        "unknown field 'user_id'; did you mean 'userId'?",
-        "unknown field 'mesage'; did you mean 'message'?",
+        "user_id: unknown field; did you mean 'userId'?",
+        "mesage: unknown field; did you mean 'message'?",
         "token: refused by its validator; the value is secret and not shown",
     ]
     assert SECRET not in str(error.value)

@@ -8,15 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cgjobs.client import AsyncClient, Client
 from cgjobs.config import Config
 from cgjobs.context import Context
 from cgjobs.errors import (
+    BrokerDenied,
     BrokerError,
     BrokerUnavailable,
+    BrokerUnsupported,
     CgjobsError,
     ConfigError,
     Fault,
+    FunctionsMissing,
     InvalidOption,
     InvalidPayload,
     JobFailed,
@@ -37,13 +39,19 @@ from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
 if TYPE_CHECKING:
+    from cgjobs.client import AsyncClient, Client
     from cgjobs.compat import perform
+
+# Loaded when they are called for: a plugin needs no client, and who enqueues has no need of rq.
+_LAZY = {"AsyncClient": "cgjobs.client", "Client": "cgjobs.client", "perform": "cgjobs.compat"}
 
 __all__ = [
     "AsyncClient",
     "Backoff",
+    "BrokerDenied",
     "BrokerError",
     "BrokerUnavailable",
+    "BrokerUnsupported",
     "CgjobsError",
     "Client",
     "Config",
@@ -53,6 +61,7 @@ __all__ = [
     "Discard",
     "Event",
     "Fault",
+    "FunctionsMissing",
     "InvalidOption",
     "InvalidPayload",
     "Job",
@@ -83,7 +92,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when it is called for: who enqueues has no need of rq.
-    if name == "perform":
-        return import_module("cgjobs.compat").perform
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
+
+import attrs
 
 from cgjobs import loading, plugins
 from cgjobs.broker import AsyncSender, Sender
@@ -31,7 +33,7 @@ class Options(TypedDict, total=False):
 
     delay: timedelta | None
     at: datetime | None
-    priority: Priority | str
+    priority: Priority | Literal["critical", "high", "normal", "low"]
     attempts: int | None
     backoff: Backoff | None
     timeout: timedelta | None
@@ -64,7 +66,7 @@ class Client:
         self.operations = _operations(config, registry)
         self._sender = Sender(self.operations.config.redis)
 
-    def enqueue(self, payload: object, **options: Unpack[Options]) -> Job:
+    def enqueue(self, payload: attrs.AttrsInstance, **options: Unpack[Options]) -> Job:
         """Enqueue one job.
 
         Args:
@@ -91,7 +93,7 @@ class Client:
         prepared = self.operations.new_job_from_data(name, data, JobOptions(**options))
         return self._sender.run(self.operations.enqueue([prepared]))[0]
 
-    def enqueue_many(self, payloads: Iterable[object], **options: Unpack[Options]) -> list[Job]:
+    def enqueue_many(self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]) -> list[Job]:
         """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent."""
         chosen = JobOptions(**options)
         prepared = [self.operations.new_job(payload, chosen) for payload in payloads]
@@ -194,7 +196,7 @@ class AsyncClient:
         self.operations = _operations(config, registry)
         self._sender = AsyncSender(self.operations.config.redis)
 
-    async def enqueue(self, payload: object, **options: Unpack[Options]) -> Job:
+    async def enqueue(self, payload: attrs.AttrsInstance, **options: Unpack[Options]) -> Job:
         """Enqueue one job, like `Client.enqueue`."""
         return (await self.enqueue_many([payload], **options))[0]
 
@@ -203,7 +205,9 @@ class AsyncClient:
         prepared = self.operations.new_job_from_data(name, data, JobOptions(**options))
         return (await self._sender.run(self.operations.enqueue([prepared])))[0]
 
-    async def enqueue_many(self, payloads: Iterable[object], **options: Unpack[Options]) -> list[Job]:
+    async def enqueue_many(
+        self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]
+    ) -> list[Job]:
         """Enqueue many jobs, like `Client.enqueue_many`."""
         chosen = JobOptions(**options)
         prepared = [self.operations.new_job(payload, chosen) for payload in payloads]

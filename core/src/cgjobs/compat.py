@@ -186,7 +186,8 @@ def _go_on(host: _Host, job: Any, subtype: Subtype[Any, Any], payload: object, e
         raise error
     if verdict.kind == "retry":
         job.retries_left = left - 1
-        shown = redact(payload, "".join(traceback.format_exception(error)))
+        secrets = (payload, *host.registry.settings.values())
+        shown = redact(secrets, "".join(traceback.format_exception(error)))
         Result.create_failure(job, job.failure_ttl, exc_string=shown, worker_name=job.worker_name or "")
     else:
         job.number_of_retries = made - 1  # RQ adds one, and a snoozed attempt does not count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from cgjobs.model import Job
 
@@ -62,6 +63,11 @@ class Context(Protocol):
             LookupError: No plugin announced this class with ``cgjobs_settings``.
         """
 
+    @overload
+    def use(
+        self, factory: Callable[P, AbstractContextManager[T, Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
     def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Something expensive, opened once per worker and shared by its jobs.
 

@@ -102,8 +102,8 @@ class EmbeddedBroker:
         deadline = time.monotonic() + _PATIENCE
         with (self.directory / "lock").open("ab") as lock:  # closed at the end: the server has a copy by then
             while not _locked(lock):
-                if _answers(path := self._recorded_socket()):
-                    return RedisConfig(socket=path)
+                if found := self.find():
+                    return found
                 if time.monotonic() > deadline:
                     raise BrokerUnavailable(f"the server that has {str(self.directory)!r} does not answer")
                 time.sleep(_POLL)
@@ -112,6 +112,11 @@ class EmbeddedBroker:
             except BaseException:
                 self.stop()
                 raise
+
+    def find(self) -> RedisConfig | None:
+        """Where the server that serves this directory answers, or None; starts nothing."""
+        path = self._recorded_socket()
+        return RedisConfig(socket=path) if _answers(path) else None
 
     def stop(self) -> None:
         """Shut our server down and wait for its end; a server we attached to goes on."""

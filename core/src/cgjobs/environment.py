@@ -18,7 +18,7 @@ OTHER_VARIABLES = frozenset(
     {
         "CGJOBS_CONFIG",  # path of the configuration file
         "CGJOBS_STATE_DIR",  # where `cgjobs dev` and `cgjobs demo` keep their server
-        "CGJOBS_LOG_FORMAT",  # json or text
+        "CGJOBS_LOG_FORMAT",  # json or pretty
         "CGJOBS_LOG_LEVEL",  # debug, info, warn or error
         "CGJOBS_TEST_SERVER",  # which server the tests start
     }

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker.moves import Claimed, OutcomeKind, Settlement
+from cgjobs.broker.moves import Claimed, OutcomeKind, Settlement, duration
 from cgjobs.codec import Codec, Envelope, Unreadable
 from cgjobs.config import Config
 from cgjobs.duration import parse_duration
@@ -39,6 +39,7 @@ from cgjobs.wrapping import Wrappers
 UNKNOWN_HERE = timedelta(seconds=10)
 """A job whose type this worker does not know waits this long, so that one that knows it can take it."""
 
+_MILLISECOND = timedelta(milliseconds=1)
 _TRACEBACK_CHARACTERS = 16_000
 _OURS = (str(Path(__file__).parent) + os.sep, str(Path(concurrent.futures.__file__).parent) + os.sep)
 
@@ -121,8 +122,8 @@ class Executor:
         return base64.b64encode(self._codec.dump_result(result, f"the result of {subtype.name}"))
 
     def _timeout(self, claimed: Claimed, subtype: Subtype[Any, Any]) -> timedelta | None:
-        if claimed.timeout_ms.isdigit():
-            return timedelta(milliseconds=int(claimed.timeout_ms))
+        if timeout := duration(claimed.timeout_ms, _MILLISECOND):
+            return timeout
         if subtype.timeout is not None:
             return subtype.timeout
         queue = self._config.queues.get(claimed.queue)
@@ -150,11 +151,12 @@ class Executor:
             backoff=self._backoff(claimed),
             rng=self._rng,
         )
+        secrets = (payload, *self._registry.settings.values())
         trace = b""
         if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
-            shown = _cut(redact(payload, _traceback(error)))
+            shown = _cut(redact(secrets, _traceback(error)))
             trace = base64.b64encode(zlib.compress(shown.encode("utf-8", "backslashreplace"), 1))
-        message = redact(payload, verdict.error)[:MESSAGE_CHARACTERS]
+        message = redact(secrets, verdict.error)[:MESSAGE_CHARACTERS]
         return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
 
     def _ended(

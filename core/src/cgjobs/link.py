@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -50,7 +51,8 @@ class Link:
                 await self._sender.load_functions()
             except BrokerUnavailable as error:
                 self._lost(error)
-                await asyncio.sleep(next(pauses))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), next(pauses))
             else:
                 self._reached()
                 return

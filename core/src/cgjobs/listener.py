@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from cgjobs.slots import Slots
 
 _LISTEN = 5.0  # seconds; then we look without having been woken, for the token that a dying worker took along
 _UNBLOCKED = 0.005  # seconds in which the end of the wait should show
+_CANCELLED = 0.02  # and that of the cancelled wait
 
 
 class Listener:
@@ -68,7 +69,7 @@ class Listener:
                     await self._unblock()
                     await asyncio.wait((token,), timeout=_UNBLOCKED)
         finally:
-            token.cancel()
+            await end((token,), again=_CANCELLED)  # it uses a connection that is closed next
         woken = token.result()
         self._slots.woken(woken)
         self._wake()
@@ -107,3 +108,17 @@ class Listener:
                 await self._control.rpush(keys.wake(queue), "1")
         except BrokerError:
             pass  # others look by themselves before long
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]], *, again: float) -> None:
+    """Cancel tasks, again after so many seconds until each has ended; what they raise is dropped.
+
+    Once is not enough: until Python 3.12 an `asyncio.wait_for` whose result comes together with a
+    cancellation drops it (https://github.com/python/cpython/issues/86296), and redis-py sends with one.
+    """
+    pending = every = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=again)
+    await asyncio.gather(*every, return_exceptions=True)

@@ -43,7 +43,8 @@ def configure(format: LogFormat | None = None, level: str = "info", stream: Text
     root = logging.getLogger()
     root.handlers = [_Forward()]
     root.setLevel(LEVELS[level])
-    for noisy in ("apscheduler", "asyncio"):
+    # HTTP clients log whole addresses, in which a secret may stand.
+    for noisy in ("apscheduler", "asyncio", "httpx", "httpx2", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, LEVELS[level]))
 
 

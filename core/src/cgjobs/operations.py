@@ -16,7 +16,7 @@ from cgjobs.broker.moves import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
 from cgjobs.duration import format_duration
-from cgjobs.errors import JobFailed, JobNotFound, QueueNotFound, WaitTimeout
+from cgjobs.errors import Fault, InvalidOption, JobFailed, JobNotFound, QueueNotFound, WaitTimeout
 from cgjobs.event import Event
 from cgjobs.model import Backoff, Job, JobState, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
@@ -200,7 +200,14 @@ class Operations:
         return sorted({*found, *self.config.queues, *self.registry.processors})
 
     def jobs(self, queue: str, state: JobState, offset: int, limit: int) -> Steps[tuple[list[Job], int]]:
-        """A page of a queue's jobs in one state, and how many there are in all."""
+        """A page of a queue's jobs in one state, and how many there are in all.
+
+        Raises:
+            InvalidOption: ``offset`` is negative or ``limit`` below 1.
+        """
+        numbers = (("offset", offset, 0), ("limit", limit, 1))
+        if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
+            raise InvalidOption("the page", faults)
         page: reads.Page = yield reads.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total

@@ -161,7 +161,10 @@ def load(
     broken = [plugin for plugin in registry.plugins if plugin.state == "quarantined"]
     if strict and broken:
         raise PluginError(
-            "\n".join(f"plugin {plugin.name!r} is broken: {plugin.reason}" for plugin in broken)
+            "\n".join(
+                f"plugin {plugin.name!r} of {plugin.distribution or 'cgjobs'} is broken: {plugin.reason}"
+                for plugin in broken
+            )
         )
     return registry
 

@@ -1,4 +1,4 @@
-"""Keeping the values of secret payload fields out of what people see."""
+"""Keeping the values of secret fields out of what people see."""
 
 from __future__ import annotations
 
@@ -7,24 +7,54 @@ from typing import Any
 
 import attrs
 
-from cgjobs.codec import HIDDEN
+from cgjobs.codec import HIDDEN, Codec
+from cgjobs.errors import InvalidPayload
+from cgjobs.subtype import Subtype
 from cgjobs.wire.record import payload_form
 
 _SHORTEST = 3  # a secret of fewer characters cannot be told from other text
 
 
-def redact(payload: object, text: str) -> str:
-    """``text`` with the values of the payload's secret fields replaced by ``********``."""
-    forms = {form for secret in _secrets(payload, secret=False) for form in _forms(secret)}
+def redact(holders: object, text: str) -> str:
+    """``text`` with the values of secret fields replaced by ``********``.
+
+    Args:
+        holders: A payload or settings, or a tuple of such: anything whose fields may be secret.
+        text: What people will see.
+    """
+    forms = {form for secret in _secrets(holders, secret=False) for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text
 
 
-def masked(cls: type, wire: Mapping[str, Any]) -> dict[str, Any]:
-    """The wire form of a payload with the values of secret fields replaced by ``********``."""
-    hidden = {field.name for field in payload_form(cls).fields if field.secret}
-    return {name: HIDDEN if name in hidden else value for name, value in wire.items()}
+def masked(codec: Codec, subtype: Subtype[Any, Any], wire: Mapping[str, Any]) -> dict[str, Any]:
+    """The wire form of a payload with the values of secret fields replaced by ``********``.
+
+    Of a payload that cannot be read nobody knows what is secret: every value is replaced.
+    """
+    try:
+        payload = codec.load(subtype, wire)
+    except InvalidPayload:
+        return dict.fromkeys(wire, HIDDEN)
+    shown: dict[str, Any] = _masked(payload, dict(wire))
+    return shown
+
+
+def _masked(value: object, wire: Any) -> Any:
+    """Walk a value and its wire form side by side."""
+    if attrs.has(type(value)) and isinstance(wire, dict):
+        shown = dict(wire)
+        for field in payload_form(type(value)).fields:
+            if field.name in wire:
+                inner = getattr(value, field.attribute.name)
+                shown[field.name] = HIDDEN if field.secret else _masked(inner, wire[field.name])
+        return shown
+    if isinstance(value, (list, tuple)) and isinstance(wire, list):
+        return [_masked(item, part) for item, part in zip(value, wire, strict=True)]
+    if isinstance(value, Mapping) and isinstance(wire, dict):
+        return {name: _masked(value[name], part) for name, part in wire.items()}
+    return wire
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
 
@@ -129,7 +130,13 @@ class RunContext:
         except KeyError:
             raise LookupError(f"no plugin announced {cls.__qualname__} with cgjobs_settings") from None
 
-    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    def use(
+        self, factory: Callable[P, AbstractContextManager[T, Any]], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def use(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Something opened once per worker and shared by its jobs."""
         return self._resources.use(factory, *args, **kwargs)
 

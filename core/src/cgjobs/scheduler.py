@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -164,7 +165,8 @@ class Scheduler:
                 await attempt()  # type: ignore[misc]
                 return
             except BrokerError:
-                await asyncio.sleep(_RETRY.total_seconds())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), _RETRY.total_seconds())
 
     async def fire(self, name: str, slot: datetime) -> bool:
         """Enqueue the jobs of one slot, unless that was done.

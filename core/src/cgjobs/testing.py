@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
 
@@ -122,13 +122,22 @@ class RecordingContext:
         except KeyError:
             raise LookupError(f"give RecordingContext settings=[{cls.__name__}(...)]") from None
 
-    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    def use(
+        self,
+        factory: Callable[P, contextlib.AbstractContextManager[T, Any]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T: ...
+    @overload
+    def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def use(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The stand-in for this factory, or what it makes, opened once."""
         if factory in self._uses:
-            return self._uses[factory]  # type: ignore[no-any-return]
+            return self._uses[factory]
         key = (factory, args, tuple(sorted(kwargs.items())))
         if key not in self._opened:
             made = factory(*args, **kwargs)
             is_manager = hasattr(type(made), "__enter__")
-            self._opened[key] = self._stack.enter_context(made) if is_manager else made  # type: ignore[arg-type]
-        return self._opened[key]  # type: ignore[no-any-return]
+            self._opened[key] = self._stack.enter_context(made) if is_manager else made
+        return self._opened[key]

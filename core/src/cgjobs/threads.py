@@ -54,6 +54,8 @@ class JobThreads:
         try:
             return future.result()
         except JobTimeout:
+            if not call.interrupted:
+                raise
             raise JobTimeout(f"ran longer than {timeout:g} s") from None
 
     def _freed(self, future: asyncio.Future[Any]) -> None:
@@ -72,6 +74,7 @@ class _Interruptible:
         self._function = function
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self.interrupted = False
 
     def __call__(self) -> Any:
         with self._lock:
@@ -90,6 +93,7 @@ class _Interruptible:
         """Raise `JobTimeout` inside the call, when it has begun and not ended."""
         with self._lock:
             if self._thread is not None:
+                self.interrupted = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(JobTimeout)
                 )

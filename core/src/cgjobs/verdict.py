@@ -55,7 +55,7 @@ def judge(
 
 
 def one_line(error: BaseException) -> str:
-    """Class and message of an error in one line of valid Unicode, of any length: cut it once it is redacted."""
+    """Class and message of an error in one line of valid Unicode, of any length: redact it, then cut it."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # a broken __str__ must not cost more than its message

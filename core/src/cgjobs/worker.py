@@ -28,7 +28,7 @@ from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
-from cgjobs.listener import Listener
+from cgjobs.listener import Listener, end
 from cgjobs.operations import BATCH, queue_config
 from cgjobs.plugins import Registry
 from cgjobs.resources import Resources
@@ -38,6 +38,7 @@ from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
 _PROGRESS = 0.5
+_CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
 _EVENTS: Mapping[str, EventName] = {
@@ -115,6 +116,8 @@ class Worker:
         self._executor = Executor(
             config, registry, Codec(config.limits), self._threads, self._resources, structlog.get_logger, rng
         )
+        self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._slots = Slots(self._places)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
@@ -131,20 +134,18 @@ class Worker:
             BrokerDenied, BrokerUnsupported: The broker refuses us; waiting would not help.
             Exception: What a plugin's ``cgjobs_worker_start`` raised.
         """
-        self._stopping = asyncio.Event()
-        self._at_once = asyncio.Event()
-        self._wake = asyncio.Event()
-        self._slots = Slots(self._places)
         handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
         await self._link.connect(self._stopping)
-        await self._link.send(
-            register(self.name, list(self._places), VERSION, entry_ttl(self._config.worker.lease))
-        )
-        self._registry.hook.cgjobs_worker_start(worker=handle)
+        if self._stopping.is_set():
+            return
         keeper = self._keeper()
-        keeper.start()
-        self._tell(Event("worker_started", detail=self.name))
         try:
+            await self._link.send(
+                register(self.name, list(self._places), VERSION, entry_ttl(self._config.worker.lease))
+            )
+            self._registry.hook.cgjobs_worker_start(worker=handle)
+            keeper.start()
+            self._tell(Event("worker_started", detail=self.name))
             await self._serve()
         finally:
             await self._hand_back()
@@ -187,7 +188,7 @@ class Worker:
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            await _end(duties)
+            await end(duties, again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
@@ -253,7 +254,9 @@ class Worker:
             VERSION,
             self._config,
             running=lambda: [
-                (run.claimed.queue, run.claimed.id, run.claimed.token) for run in list(self._runs.values())
+                (run.claimed.queue, run.claimed.id, run.claimed.token)
+                for run in list(self._runs.values())
+                if not run.taken_away
             ],
             loop_seen=lambda: self._loop_seen,
             lost=lambda attempts: loop.call_soon_threadsafe(self._lose, frozenset(attempts)),
@@ -322,17 +325,6 @@ def _raise_ended(duties: Sequence[asyncio.Task[None]]) -> None:
     for duty in duties:
         if duty.done():
             duty.result()
-
-
-async def _end(duties: Sequence[asyncio.Task[None]]) -> None:
-    # Until Python 3.12 a wait_for whose result comes together with the cancellation drops the cancellation
-    # (https://github.com/python/cpython/issues/86296), so that once is not enough.
-    pending = set(duties)
-    while pending:
-        for duty in pending:
-            duty.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.1)
-    await asyncio.gather(*duties, return_exceptions=True)
 
 
 def _seconds(value: float) -> timedelta:

@@ -54,7 +54,7 @@ class Wrappers:
     def _enter(
         self, subtype: Subtype[Any, Any], payload: object, ctx: Context
     ) -> tuple[list[Generator[None, Any, Any]], BaseException | None]:
-        """Run each wrapper up to its ``yield``. Gives those that got there and, when one did not, its error."""
+        """Run each wrapper up to its ``yield``: those that got there, and the error of one that did not."""
         arguments = {"subtype": subtype, "payload": payload, "ctx": ctx}
         entered: list[Generator[None, Any, Any]] = []
         for implementation in self._implementations:

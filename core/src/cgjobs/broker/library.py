@@ -21,6 +21,7 @@ _FILES = (
     "enqueue",
     "claim",
     "settle",
+    "register",
     "renew",
     "progress",
     "reap",

@@ -124,6 +124,23 @@ class Settlement:
     error: str = ""
     blob: bytes = b""
 
+    def as_row(self) -> tuple[str | int, ...]:
+        """The outcome as the server-side function takes it."""
+        job = self.job
+        delay_ms = milliseconds(self.delay) if self.delay else 0
+        blob = self.blob.decode("ascii")
+        return (
+            self.kind,
+            job.queue,
+            job.id,
+            job.token,
+            self.subtype,
+            self.run_us,
+            delay_ms,
+            self.error,
+            blob,
+        )
+
 
 @attrs.frozen
 class Turn:
@@ -195,16 +212,10 @@ def turn(
 
         return Call((claim(0),), lambda reply: parse([], *reply), (claim(1),))
 
-    settled: list[str | bytes | int] = []
-    for item in outcomes:
-        job = item.job
-        settled += (item.kind, job.queue, job.id, job.token, item.subtype, item.run_us)
-        settled += (milliseconds(item.delay), item.error, item.blob)
+    settled = orjson.dumps([item.as_row() for item in outcomes])
 
     def settle(resent: int) -> Command:
-        return fcall(
-            "settle", worker, nonce, resent, milliseconds(lease), largest, len(outcomes), *settled, *wanted
-        )
+        return fcall("settle", worker, nonce, resent, milliseconds(lease), largest, settled, *wanted)
 
     return Call((settle(0),), lambda reply: parse(*reply), (settle(1),))
 
@@ -326,8 +337,16 @@ def text(value: bytes | str) -> str:
 
 
 def number(value: bytes | str) -> int:
-    """A whole number, 0 for what is none."""
+    """A whole number of zero or more in 64 bits, 0 for what is none."""
     try:
-        return int(value)
+        return found if 0 <= (found := int(value)) < 2**63 else 0
     except ValueError:
         return 0
+
+
+def duration(value: bytes | str, unit: timedelta) -> timedelta | None:
+    """A whole number of units above zero, None for what is none."""
+    try:
+        return number(value) * unit or None
+    except OverflowError:
+        return None

@@ -15,12 +15,14 @@ import orjson
 
 from cgjobs import keys
 from cgjobs.broker.call import Call, fcall_ro, together
-from cgjobs.broker.moves import STATES, number, text
+from cgjobs.broker.moves import STATES, duration, number, text
 from cgjobs.codec import Codec, Unreadable
 from cgjobs.model import AttemptError, Job, JobState, Priority, Progress, QueueStats, WorkerInfo
 
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _CODEC = Codec()
+_SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
+_EVENT_PARTS = 4  # what, queue, job id, subtype or detail
 _TRACEBACK_BYTES = 64 * 1024  # shown of one error; a bomb in the results stream is not inflated further
 
 _REGISTRIES = {
@@ -156,8 +158,10 @@ def queue_names() -> Call[list[str]]:
 
     def parse(reply: Any) -> list[str]:
         prefix = keys.waiting("")
-        names = {text(entry).removeprefix(prefix).partition(":")[0] for entry in _list(reply)}
-        return sorted(names)
+        entries = (text(entry) for entry in _list(reply))
+        return sorted(
+            {entry.removeprefix(prefix).partition(":")[0] for entry in entries if entry.startswith(prefix)}
+        )
 
     return Call((("SMEMBERS", keys.QUEUES),), parse)
 
@@ -229,10 +233,9 @@ def events_after(cursor: str, block: timedelta) -> Call[tuple[str, list[list[str
 def _events(entries: list[Any]) -> list[list[str]]:
     found: list[list[str]] = []
     for _, fields in entries:
-        with contextlib.suppress(orjson.JSONDecodeError):
-            found += [
-                [str(part) for part in event] for event in orjson.loads(_mapping(fields).get("events", b"[]"))
-            ]
+        with contextlib.suppress(orjson.JSONDecodeError, TypeError):
+            events = orjson.loads(_mapping(fields).get("events", b"[]"))
+            found += [[str(part) for part in event] for event in events if len(event) == _EVENT_PARTS]
     return found
 
 
@@ -256,7 +259,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         name, payload, correlation_id = envelope.name, dict(envelope.payload), envelope.correlation_id
     made, left = number(fields.get("number_of_retries", b"0")), number(fields.get("retries_left", b"0"))
     # The attempt that failed last is over, so a failed job's attempt is that one, not the next.
-    timeout = number(fields.get("timeout_ms", b"")) / 1000 or number(fields.get("timeout", b""))
+    timeout = duration(fields.get("timeout_ms", b""), _MILLISECOND)
     errors, result = _results(entries)
     due = fields.get("status") == b"scheduled"
     return Job(
@@ -274,7 +277,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         started_at=time(fields.get("started_at")),
         ended_at=time(fields.get("ended_at")),
         run_at=_score(fields.get("run_at")) if due else None,
-        timeout=timedelta(seconds=timeout) if timeout > 0 else None,
+        timeout=timeout or duration(fields.get("timeout", b""), _SECOND),
         progress=_progress(fields.get("meta")),
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
@@ -307,8 +310,13 @@ def _score(value: bytes | None) -> datetime | None:
 def _progress(meta: bytes | None) -> Progress | None:
     if meta:
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            report = orjson.loads(meta)["progress"]
-            return Progress(report["done"], report["total"], report["message"])
+            match orjson.loads(meta)["progress"]:
+                case {
+                    "done": int() | float() as done,
+                    "total": int() | float() | None as total,
+                    "message": str() as message,
+                }:
+                    return Progress(done, total, message)
     return None
 
 
@@ -321,7 +329,7 @@ def _results(entries: Any) -> tuple[tuple[AttemptError, ...], Any]:
             with contextlib.suppress(binascii.Error, orjson.JSONDecodeError):
                 result = orjson.loads(base64.b64decode(fields["return_value"]))
         elif "error" in fields or "exc_string" in fields:
-            at = datetime.fromtimestamp(int(text(entry_id).partition("-")[0]) / 1000, UTC)
+            at = _moment(entry_id)
             trace = _inflated(fields.get("exc_string", b""))
             last_line = trace.strip().rpartition("\n")[2]
             errors.append(
@@ -334,6 +342,12 @@ def _results(entries: Any) -> tuple[tuple[AttemptError, ...], Any]:
                 )
             )
     return tuple(errors), result
+
+
+def _moment(entry_id: bytes) -> datetime:
+    """When an entry of a stream was added; what was added with an id of its own may say anything."""
+    ms = number(text(entry_id).partition("-")[0])
+    return _score(b"%f" % (ms / 1000)) or datetime.fromtimestamp(0, UTC)
 
 
 def _inflated(value: bytes) -> str:

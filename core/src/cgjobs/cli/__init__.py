@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CgjobsError, CycloptsError) as error:
         if debug:
             raise
+        if isinstance(error, CycloptsError):
+            error.verbose = False  # otherwise it quotes our source
         talk(str(error))
         return exit_code(error)
     except Exception as error:

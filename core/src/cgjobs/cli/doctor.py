@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from cgjobs.broker import address, health
 from cgjobs.cli import checks
 from cgjobs.cli.checks import Finding
 from cgjobs.cli.exits import FAILED, OK, UNREACHABLE
-from cgjobs.cli.output import AsJson, show, show_json
+from cgjobs.cli.output import AsJson, show, show_json, show_styled
 from cgjobs.cli.run import worker_registry
 from cgjobs.cli.session import Session, Shared
 from cgjobs.errors import BrokerError, ConfigError
 
-_COLOURS = {"ok": "32", "warn": "33", "bad": "31"}
+_STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
 
 def doctor(*, as_json: AsJson = False, session: Shared) -> int:
@@ -75,10 +74,7 @@ def _broker(session: Session) -> Iterator[Finding]:
 
 
 def _show(finding: Finding) -> None:
-    level = f"{finding.level:<4}"
-    if sys.stdout.isatty():
-        level = f"\x1b[{_COLOURS[finding.level]}m{level}\x1b[0m"
-    sys.stdout.write(f"{level} ")
+    show_styled(f"{finding.level:<4} ", _STYLES[finding.level])
     show(f"{finding.check + ':':<14} {finding.message}")
     if finding.advice:
         show(f"     {finding.advice}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -11,16 +12,14 @@ from cyclopts import App, Group, Parameter
 
 from cgjobs.cli.bulk import enqueue_bulk
 from cgjobs.cli.fields import PayloadOption, Value, by_flag, payload_options, to_wire
-from cgjobs.cli.job_options import JOB_OPTIONS, job_options, read_duration
+from cgjobs.cli.job_options import JOB_OPTIONS, job_options
 from cgjobs.cli.output import show, show_json, talk
 from cgjobs.cli.session import Session, Shared
 from cgjobs.cli.source import read_source
 from cgjobs.cli.waiting import wait_for
 from cgjobs.client import DEFAULT_WAIT
-from cgjobs.duration import format_duration
+from cgjobs.duration import format_duration, parse_duration
 from cgjobs.errors import Fault, InvalidOption, InvalidPayload, suggest
-from cgjobs.model import Job
-from cgjobs.options import JobOptions
 from cgjobs.subtype import Subtype
 
 _OUR_OPTIONS = {
@@ -84,56 +83,51 @@ def _enqueue_one(name: str, words: Sequence[str], session: Session) -> None:
     given, faults = _parse(subtype, options, words)
     if given is None:
         return
-    flags = {flag: value for flag, value in given.items() if flag in _TAKEN}
-    payload, chosen = _check(subtype, options, given, faults, session)
-    timeout = DEFAULT_WAIT
-    if "--wait-timeout" in flags:
-        timeout = read_duration("--wait-timeout", str(flags["--wait-timeout"]))
+    payload, more = _payload(subtype, options, given, session)
+    chosen, wrong = job_options(given)
+    timeout, late = _timeout(given.get("--wait-timeout"))
+    told = {fault.path for fault in faults}
+    if faults := [*faults, *wrong, *late, *(fault for fault in more if fault.path not in told)]:
+        raise InvalidPayload(f"cannot enqueue {name}", faults)
     prepared = session.operations.new_job(payload, chosen)
     job = session.run(session.operations.enqueue([prepared]))[0]
     if job.duplicate:
         talk(f"job {job.id!r} exists already and is {job.state}; nothing was added")
-    if flags.get("--wait"):
-        _show_end(job, wait_for(job, timeout, session), as_json=bool(flags.get("--json")))
-    elif flags.get("--json"):
+    as_json = "--json" in given
+    if "--wait" in given:
+        result = wait_for(job, timeout, session)
+        show_json({"id": job.id, "state": "completed", "result": result} if as_json else result)
+    elif as_json:
         show_json({"id": job.id, "queue": job.queue, "name": job.name, "duplicate": job.duplicate})
     else:
         show(job.id)
 
 
-def _show_end(job: Job, result: Any, *, as_json: bool) -> None:
-    show_json({"id": job.id, "state": "completed", "result": result} if as_json else result)
-
-
-def _check(
+def _payload(
     subtype: Subtype[Any, Any],
     options: Sequence[PayloadOption],
     given: Mapping[str, Value],
-    faults: list[Fault],
     session: Session,
-) -> tuple[object, JobOptions]:
-    """The payload and the job's options, or every fault of both."""
+) -> tuple[object, list[Fault]]:
+    """The payload, to be used only when there is no fault."""
+    wire, faults = to_wire(options, given, _data(given.get("--data")))
     payload: object = None
-    chosen, more = job_options(given)
-    faults += more
-    if "--wait-timeout" in given:
-        try:
-            read_duration("--wait-timeout", str(given["--wait-timeout"]))
-        except InvalidOption as error:
-            faults += error.faults
-    data = _data(given.get("--data"))
-    wire, more = to_wire(options, given, data)
-    faults += more
     try:
         payload = session.operations.codec.load(subtype, wire)
-        session.operations.codec.dump(subtype, payload)
     except InvalidPayload as error:
-        known = {fault.path for fault in faults}
+        told = {fault.path for fault in faults}
         named = map(by_flag(options), error.faults)
-        faults += [fault for fault in named if fault.path not in known]
-    if faults:
-        raise InvalidPayload(f"cannot enqueue {subtype.name}", faults)
-    return payload, chosen
+        faults += [fault for fault in named if fault.path not in told]
+    return payload, faults
+
+
+def _timeout(text: Value | None) -> tuple[timedelta, list[Fault]]:
+    if text is None:
+        return DEFAULT_WAIT, []
+    try:
+        return parse_duration(text), []
+    except ValueError as error:
+        return DEFAULT_WAIT, [Fault("--wait-timeout", str(error))]
 
 
 def _data(source: Value | None) -> Mapping[str, Any]:
@@ -177,10 +171,8 @@ def _parse(
 
 def _about(subtype: Subtype[Any, Any]) -> str:
     """The summary, and what the payload's docstring says before it comes to its fields."""
-    text, _, _ = (inspect.getdoc(subtype.payload) or "").partition("\nArgs:")
-    if subtype.payload.__doc__ is None or text.startswith(f"{subtype.payload.__name__}("):
-        return subtype.summary
-    return f"{subtype.summary}\n\n{text.removeprefix(subtype.summary).strip()}".replace("``", "")
+    text = (inspect.getdoc(subtype.payload) or "").partition("\nArgs:")[0].replace("``", "")
+    return f"{subtype.summary}\n\n{text.removeprefix(subtype.summary).strip()}".strip()
 
 
 def _unknown(unused: Sequence[str], flags: Iterable[str]) -> list[Fault]:
@@ -215,7 +207,14 @@ def _signature(options: Sequence[PayloadOption]) -> list[inspect.Parameter]:
     texts = {flag: (*entry, _JOB) for flag, entry in JOB_OPTIONS.items()}
     texts |= {flag: (*entry, _COMMAND) for flag, entry in _OUR_OPTIONS.items()}
     for flag, (metavar, text, group) in texts.items():
-        chosen = Parameter(name=flag, help=text, group=group, metavar=metavar, show_default=False)
+        chosen = Parameter(
+            name=flag,
+            help=text,
+            group=group,
+            metavar=metavar,
+            show_default=False,
+            allow_leading_hyphen=flag == "--data",
+        )
         parameters.append(_option(_parameter(flag), str, chosen))
     for flag, text in _OUR_FLAGS.items():
         chosen = Parameter(name=flag, help=text, group=_COMMAND, show_default=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -57,18 +57,6 @@ def wire_options(given: Mapping[str, Any]) -> tuple[JobOptions, list[Fault]]:
             hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
             faults.append(Fault(name, f"no such option; {hint}"))
     return options, faults
-
-
-def read_duration(flag: str, text: object) -> timedelta:
-    """The duration given for a flag.
-
-    Raises:
-        InvalidOption: It is none.
-    """
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InvalidOption("the command line", [Fault(flag, str(error))]) from None
 
 
 def _time(text: object) -> datetime:

@@ -11,12 +11,12 @@ from cyclopts import Parameter, validators
 
 from cgjobs.cli.output import AsJson, moment, show_json, show_table, talk
 from cgjobs.cli.session import Session, Shared
+from cgjobs.codec import HIDDEN
 from cgjobs.model import Job, JobState
 from cgjobs.redaction import masked
 
 _PAGE = 200
 _MOST = 20_000  # looked at for one listing: with --type, a rare type must not read a whole queue
-_HIDDEN = "********"
 _Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
@@ -59,8 +59,9 @@ def jobs(
 def hidden(job: Job, session: Session) -> Job:
     """The job with the secret fields of its payload hidden; all of them when its type is not known here."""
     subtype = session.registry.subtypes.get(job.name)
-    payload = masked(subtype.payload, job.payload) if subtype else dict.fromkeys(job.payload, _HIDDEN)
-    return attrs.evolve(job, payload=payload)
+    if subtype is None:
+        return attrs.evolve(job, payload=dict.fromkeys(job.payload, HIDDEN))
+    return attrs.evolve(job, payload=masked(session.operations.codec, subtype, job.payload))
 
 
 def _all(places: list[tuple[str, JobState]], session: Session) -> Iterator[Job]:

@@ -44,11 +44,24 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         sys.stdout.write(f"{line.rstrip()}\n")
 
 
+def show_styled(text: str, style: str) -> None:
+    """Print the beginning of a line, in a style of rich on a terminal that has colours."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(highlight=False).print(Text(printable(text), style), end="")
+    else:
+        sys.stdout.write(printable(text))
+
+
 def _show_on_terminal(head: Sequence[str], cells: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*head, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")  # an id cut short is of no use
     for row in cells:
         table.add_row(*row)
     Console(highlight=False, markup=False, emoji=False).print(table)

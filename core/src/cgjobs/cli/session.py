@@ -14,7 +14,7 @@ from cgjobs import loading, plugins
 from cgjobs.cli.exits import Refused
 from cgjobs.cli.output import talk
 from cgjobs.config import Config, RedisConfig
-from cgjobs.embedded import EmbeddedBroker, _answers, default_directory
+from cgjobs.embedded import EmbeddedBroker, default_directory
 from cgjobs.errors import QueueNotFound
 from cgjobs.plugins import Registry
 
@@ -109,11 +109,7 @@ Shared = Annotated[Session, Parameter(parse=False)]
 
 def running_broker() -> RedisConfig | None:
     """Where the broker of ``cgjobs dev`` answers, or None."""
-    directory = default_directory()
-    if not directory.is_dir():
-        return None
-    path = EmbeddedBroker(directory)._recorded_socket()
-    return RedisConfig(socket=path) if _answers(path) else None
+    return EmbeddedBroker(default_directory()).find()
 
 
 def confirm(what: str, *, yes: bool) -> None:

@@ -221,7 +221,9 @@ def summary(outcome: Outcome) -> list[tuple[str, str]]:
         ("report.usage", outcome.report or "no report"),
         (
             "one worker killed",
-            f"its {outcome.killed_in_flight} jobs ended elsewhere {outcome.recovered_after} s later; "
-            f"{outcome.lost} lost",
+            (
+                f"its {outcome.killed_in_flight} jobs ended elsewhere {outcome.recovered_after} s later; "
+                f"{outcome.lost} lost"
+            ),
         ),
     ]

@@ -12,7 +12,7 @@ local function take(queue, n, levels)
     sizes[i] = safe('LLEN', waiting_key(queue, level))
     total = total + sizes[i]
   end
-  local last = redis.call('HINCRBY', queue_key(queue), 'picks', math.min(n, total))
+  local last = increment(queue_key(queue), 'picks', math.min(n, total))
   local pick = last - math.min(n, total)
   while #ids < n and total > 0 do
     local at = PICKS[pick % #PICKS + 1]

@@ -13,7 +13,10 @@ define('drain', {'allow-oom'}, function(_, args)
     local popped = safe('ZPOPMIN', delayed_key(queue), budget - #ids)
     for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
   end
-  for _, id in ipairs(ids) do redis.call('DEL', job_key(id), results_key(id)) end
+  for _, id in ipairs(ids) do
+    local f = job_fields(id, 'status')
+    if f and f[1] ~= 'started' then redis.call('DEL', job_key(id), results_key(id)) end -- else a stray entry
+  end
   if #ids > 0 then publish({{'drained', queue, '', tostring(#ids)}}) end
   return #ids
 end)

@@ -12,6 +12,6 @@ define('fire', {}, function(_, args)
   add_jobs(args, 4, args[1] .. args[2], false, sec, usec)
   redis.call('HSET', key, 'slot', args[2], 'fired_at', iso(sec, usec), 'note', args[3], 'jobs',
              (#args - 3) / JOB_ARGS)
-  redis.call('HINCRBY', key, 'fires', 1)
+  increment(key, 'fires', 1)
   return 1
 end)

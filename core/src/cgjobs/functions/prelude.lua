@@ -65,29 +65,40 @@ local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
 local LEASES, EVENTS, METRICS, QUARANTINE = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine'
 
-local function count(field, by)
-  redis.pcall('HINCRBY', METRICS, field, by)
-end
-
--- Something that is no job of ours was found where a job should be: keep a record, count it, go on.
-local function quarantine(queue, entry, reason)
-  redis.pcall('XADD', QUARANTINE, 'MAXLEN', '~', QUARANTINE_KEPT, '*', 'queue', queue, 'entry',
-              string.sub(entry, 1, 200), 'reason', reason)
-  count('quarantined|' .. queue, 1)
-end
-
--- Run a command on a key that only we write. If somebody put another type there, set it aside under a name
--- that says so, and go on with an empty key: one bad entry never stops a queue.
+-- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
+-- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.
+local quarantine
 local function safe(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) == 'table' and reply.err then
-    if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err, 0) end
+    if not string.find(reply.err, 'WRONGTYPE', 1, true) and not string.find(reply.err, 'exhausted', 1, true) then
+      error(reply.err, 0)
+    end
     local sec, usec = now()
     redis.call('RENAME', key, 'cgjobs:set-aside:' .. key .. ':' .. string.format('%d%06d', sec, usec))
     quarantine('', key, 'key of a wrong type, set aside')
     reply = redis.call(command, key, ...)
   end
   return reply
+end
+
+-- Add to a number in a hash; one that is no number, or would grow past 64 bits, begins anew.
+local function increment(key, field, by)
+  local reply = redis.pcall('HINCRBY', key, field, by)
+  if type(reply) == 'number' then return reply end
+  if not string.find(reply.err, 'WRONGTYPE', 1, true) then redis.call('HDEL', key, field) end
+  return safe('HINCRBY', key, field, by)
+end
+
+local function count(field, by)
+  increment(METRICS, field, by)
+end
+
+-- Something that is no job of ours was found where a job should be: keep a record, count it, go on.
+function quarantine(queue, entry, reason)
+  safe('XADD', QUARANTINE, 'MAXLEN', '~', QUARANTINE_KEPT, '*', 'queue', queue, 'entry', string.sub(entry, 1, 200),
+       'reason', reason)
+  count('quarantined|' .. queue, 1)
 end
 
 -- Fields of a job's hash, or nil when there is no such hash. Never raises.
@@ -151,6 +162,11 @@ local function ttl_of(text, default)
   local ttl = tonumber(text or '')
   if not ttl or ttl ~= ttl or ttl < 0 or ttl > 4e9 then return default end
   return math.floor(ttl)
+end
+-- A count that somebody may have written; 0 for what is none.
+local function whole(text)
+  local n = tonumber(text or '')
+  return n and n >= 0 and n <= 1e9 and math.floor(n) or 0
 end
 local function level_of(text)
   if text == 'critical' or text == 'high' or text == 'low' then return text end

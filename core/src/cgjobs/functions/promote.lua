@@ -1,6 +1,8 @@
 -- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
 -- ARGV  at most how many jobs, then the queues
 -- Gives {number made ready, ms until the next one is due or -1}.
+local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
+
 local function sweep(key, sec)
   safe('ZREMRANGEBYSCORE', key, 0, sec)
 end
@@ -32,6 +34,7 @@ define('promote', {'allow-oom'}, function(_, args)
     local first = safe('ZRANGE', key, 0, 0, 'WITHSCORES')
     if first[2] then
       local wait = math.max(0, math.ceil((tonumber(first[2]) - sec) * 1000 - usec / 1000))
+      wait = math.min(wait, LONGEST_WAIT_MS)
       if next_due < 0 or wait < next_due then next_due = wait end
     end
     sweep(completed_key(queue), sec)

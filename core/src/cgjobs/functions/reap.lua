@@ -14,14 +14,16 @@ define('reap', {'allow-oom'}, function(_, args)
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
                            'number_of_retries', 'description')
-      if f and f[1] == token and f[2] == 'started' then
-        local recoveries = (tonumber(f[3] or '0') or 0) + 1
+      -- With a token that has no lease it would run for ever: somebody wrote it.
+      local is_running = f and f[2] == 'started'
+      if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
+        local recoveries = whole(f[3]) + 1
         local subtype = string.match(f[8] or '', '^[%w_.-]+') or ''
         local fate = 'recovered'
         redis.call('HSET', job_key(id), 'recoveries', recoveries)
         if recoveries >= most then
           fate = 'poison'
-          keep_error(id, f[6] or '', (tonumber(f[7] or '0') or 0) + 1,
+          keep_error(id, f[6] or '', whole(f[7]) + 1,
                      'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
           fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
           count('failed|' .. queue .. '|' .. subtype, 1)

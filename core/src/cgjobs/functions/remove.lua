@@ -1,11 +1,16 @@
 -- remove: take a job out, wherever it is, unless it runs. For operators.
 -- ARGV  id
 -- Gives the state it was removed from (RQ's name), 'missing', or '!' and the state that forbids it.
-local function unlist(queue, id, level)
+local PLACES = {scheduled = delayed_key, finished = completed_key, failed = failed_key, deferred = deferred_key,
+                canceled = cancelled_key}
+
+-- Take a job out of the place that its state says, or out of all of them when its state says nothing.
+local function unlist(queue, id, level, status)
+  local known = PLACES[status]
+  if known then return safe('ZREM', known(queue), id) end
   safe('LREM', waiting_key(queue, level), 0, id)
-  for _, key in ipairs({delayed_key(queue), completed_key(queue), failed_key(queue), deferred_key(queue),
-                        cancelled_key(queue)}) do
-    safe('ZREM', key, id)
+  if status ~= 'queued' then
+    for _, place in pairs(PLACES) do safe('ZREM', place(queue), id) end
   end
 end
 
@@ -17,7 +22,7 @@ define('remove', {'allow-oom'}, function(_, args)
   end
   local status, queue = f[1] or 'garbage', f[2] or ''
   if status == 'started' then return '!started' end
-  unlist(queue, id, level_of(f[3]))
+  unlist(queue, id, level_of(f[3]), status)
   redis.call('DEL', job_key(id), results_key(id))
   publish({{'removed', queue, id, ''}})
   return status

@@ -16,9 +16,9 @@ define('renew', {'allow-oom'}, function(_, args)
     end
   end
   local key = worker_key(args[1])
-  local known = redis.call('EXISTS', key)
+  local known = redis.call('TYPE', key).ok == 'hash' and 1 or 0
   if known == 1 then
-    safe('HSET', key, 'last_heartbeat', iso(sec, usec), 'state', args[4])
+    redis.call('HSET', key, 'last_heartbeat', iso(sec, usec), 'state', args[4])
     redis.call('EXPIRE', key, args[3])
   end
   return {known, lost}

@@ -10,7 +10,7 @@ define('retry', {}, function(_, args)
     return '!' .. status
   end
   local sec, usec = now()
-  unlist(queue, id, level)
+  unlist(queue, id, level, status)
   local key = job_key(id)
   redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')

@@ -1,15 +1,14 @@
 -- settle: how claimed jobs ended, many in one call, and claim the next ones. For workers.
 -- ARGV  worker, nonce (also the token of what is claimed), resent (0 or 1), lease in ms, largest data in bytes,
---       number of outcomes, then 9 for each outcome:
---       kind, queue, id, token, subtype, run time in us, delay in ms, error (one line), blob
+--       outcomes as a JSON array, each [kind, queue, id, token, subtype, run time in us, delay in ms,
+--       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
 --       base64 of zlib), snooze, return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
 -- Gives {ids whose outcome was refused, jobs, left}. An outcome counts only with the token of the running
 -- attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
-local OUTCOME_ARGS = 9
-local DEFAULT_RESULT_TTL = 500
+local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
 
 local function observe(tally, queue, subtype, kind, us)
   local label = queue .. '|' .. subtype
@@ -50,14 +49,12 @@ end
 
 local DONE = {completed = 'completed', retry = 'retried', failed = 'failed', snooze = 'snoozed', ['return'] = 'returned'}
 
-local function settle_jobs(args, worker, sec, usec)
+local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
   local finished = {} -- queue -> members that leave its running set
   local leases, completed = {}, {}
-  local last = 6 + tonumber(args[6]) * OUTCOME_ARGS
-  for i = 7, last, OUTCOME_ARGS do
-    local kind, queue, id, token, subtype = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
-    local us, delay_ms, message, blob = tonumber(args[i + 5]), tonumber(args[i + 6]), args[i + 7], args[i + 8]
+  for _, outcome in ipairs(outcomes) do
+    local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
                          'priority')
@@ -65,14 +62,14 @@ local function settle_jobs(args, worker, sec, usec)
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
     else
-      local attempt = (tonumber(f[5] or '0') or 0) + 1
+      local attempt = whole(f[5]) + 1
       if kind == 'completed' then
-        complete(queue, id, worker, blob, ttl_of(f[3], 0), sec, usec)
+        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), sec, usec)
         completed[queue] = (completed[queue] or 0) + 1
       elseif kind == 'retry' then
         keep_error(id, worker, attempt, message, blob)
         redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
-                   math.max(0, (tonumber(f[6] or '0') or 0) - 1))
+                   math.max(0, whole(f[6]) - 1))
         postpone(queue, id, sec, usec, delay_ms)
       elseif kind == 'failed' then
         keep_error(id, worker, attempt, message, blob)
@@ -93,20 +90,20 @@ local function settle_jobs(args, worker, sec, usec)
   end
   for queue, members in pairs(finished) do safe('ZREM', active_key(queue), unpack(members)) end
   if #leases > 0 then safe('ZREM', LEASES, unpack(leases)) end
-  for queue, n in pairs(completed) do safe('HINCRBY', queue_key(queue), 'completed', n) end
+  for queue, n in pairs(completed) do increment(queue_key(queue), 'completed', n) end
   for field, by in pairs(tally) do count(field, by) end
   publish(events)
-  return refused, last + 1
+  return refused
 end
 
 define('settle', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local worker, nonce, resent = args[1], args[2], args[3]
-  local refused, at = {}, 7 + tonumber(args[6]) * OUTCOME_ARGS
+  local refused = {}
   if first_time(nonce, resent, sec) then
-    refused = settle_jobs(args, worker, sec, usec)
+    refused = settle_jobs(cjson.decode(args[6]), worker, sec, usec)
     resent = '0'
   end
-  local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, at)
+  local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
   return {refused, claimed[1], claimed[2]}
 end)

@@ -158,7 +158,7 @@ class Record:
         for key in itertools.islice(unknown, MOST_FAULTS):
             key = cut(str(key))  # difflib is slow on long names
             close = spelt.get(key) or suggest(key, names)
-            yield Fault("", f"unknown field {key!r}" + (f"; did you mean {close!r}?" if close else ""))
+            yield Fault(key, "unknown field" + (f"; did you mean {close!r}?" if close else ""))
 
     def _partial(self, arguments: Mapping[str, Any]) -> tuple[Any, set[str]]:
         """An instance with those fields alone, for its validators, and the names of the other fields."""

@@ -1,0 +1,27 @@
+-- register: enter a worker, as RQ's own classes read it. For workers, also when the broker lost their entry.
+-- ARGV  worker, seconds until a silent worker's entry goes, its queues separated by commas, then (field, value)
+--       for each further fact about it
+define('register', {'allow-oom'}, function(_, args)
+  local key = worker_key(args[1])
+  local sec, usec = now()
+  local time = iso(sec, usec)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'birth', time, 'last_heartbeat', time, 'queues', args[3], 'state', 'idle',
+             unpack(args, 4))
+  redis.call('EXPIRE', key, args[2])
+  safe('SADD', 'rq:workers', key)
+  for queue in string.gmatch(args[3], '[^,]+') do
+    safe('SADD', 'rq:workers:' .. queue, key)
+    safe('SADD', 'rq:queues', waiting_key(queue, NORMAL))
+  end
+end)
+
+-- unregister: take a worker's entry out. RQ keeps that of one that said goodbye for a minute.
+-- ARGV  worker, its queues separated by commas
+define('unregister', {'allow-oom'}, function(_, args)
+  local key = worker_key(args[1])
+  safe('SREM', 'rq:workers', key)
+  for queue in string.gmatch(args[2], '[^,]+') do safe('SREM', 'rq:workers:' .. queue, key) end
+  redis.call('HSET', key, 'death', iso(now()))
+  redis.call('EXPIRE', key, 60)
+end)

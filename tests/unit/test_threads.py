@@ -1,0 +1,135 @@
+"""``def`` handlers on threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cgjobs import JobTimeout, threads
+from cgjobs.threads import JobThreads
+from tests.jobs import awaited, until
+
+
+@asynccontextmanager
+async def job_threads(concurrency: int = 2) -> AsyncIterator[JobThreads]:
+    opened = JobThreads(concurrency)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def busy() -> None:
+    while True:
+        time.sleep(0.001)
+
+
+@awaited
+async def test_a_result_comes_back() -> None:
+    async with job_threads() as pool:
+        assert await pool.run(lambda: 3, None) == 3
+        assert await pool.run(lambda: 4, 5.0) == 4
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
+)
+@awaited
+async def test_whatever_is_raised_comes_back(error: BaseException, timeout: float | None) -> None:
+    def fail() -> None:
+        raise error
+
+    async with job_threads() as pool:
+        with pytest.raises(type(error)):
+            await pool.run(fail, timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+@awaited
+async def test_even_what_no_future_can_hold_ends_the_job(timeout: float | None) -> None:
+    async with job_threads() as pool:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await pool.run(lambda: next(iter(())), timeout)
+
+
+@awaited
+async def test_a_handler_that_runs_too_long_is_interrupted() -> None:
+    async with job_threads() as pool:
+        with pytest.raises(JobTimeout, match=r"longer than 0\.05 s$"):
+            await pool.run(busy, 0.05)
+
+        assert pool.stuck == 0
+
+
+@awaited
+async def test_a_handler_may_tidy_up_when_its_time_is_over() -> None:
+    tidied = threading.Event()
+
+    def careful() -> None:
+        try:
+            busy()
+        finally:
+            tidied.set()
+
+    async with job_threads() as pool:
+        with pytest.raises(JobTimeout):
+            await pool.run(careful, 0.05)
+
+    assert tidied.is_set()
+
+
+@awaited
+async def test_a_handler_that_does_not_stop_gives_its_place_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_STUCK_AFTER", 0.05)
+    release = threading.Event()
+
+    def stubborn() -> None:
+        release.wait()  # waiting in C code, where no exception arrives
+
+    async with job_threads(1) as pool:
+        with pytest.raises(JobTimeout, match="still does"):
+            await pool.run(stubborn, 0.05)
+        stuck = pool.stuck
+        next_one = await pool.run(lambda: "ran", None)
+        release.set()
+        await until(lambda: pool.stuck == 0)
+
+    assert (stuck, next_one) == (1, "ran")
+
+
+@awaited
+async def test_a_timeout_never_reaches_a_later_job_on_the_same_thread() -> None:
+    async with job_threads(1) as pool:
+        for _ in range(100):
+            try:
+                await pool.run(lambda: time.sleep(0.002), 0.002)
+            except JobTimeout:
+                pass
+
+            assert await pool.run(lambda: sum(range(2000)), None) == 1999000
+
+
+@awaited
+async def test_a_job_timeout_that_a_handler_raises_before_its_time_is_not_ours() -> None:
+    def fail() -> None:
+        raise JobTimeout("its own")
+
+    async with job_threads() as pool:
+        with pytest.raises(JobTimeout, match="its own"):
+            await pool.run(fail, 5.0)
+
+
+@awaited
+async def test_a_timeout_that_a_handler_raises_by_itself_keeps_its_words() -> None:
+    def fail() -> None:
+        raise TimeoutError("the database did not answer")
+
+    async with job_threads() as pool:
+        with pytest.raises(TimeoutError, match="the database"):
+            await pool.run(fail, 5.0)
