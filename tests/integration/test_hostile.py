@@ -1,8 +1,9 @@
-"""Whatever somebody writes into the broker: nothing of it is executed, workers and readers live, and it is seen."""
+"""Whatever somebody writes into the broker is not executed, stops nobody, and can be seen."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -10,17 +11,18 @@ import pickle
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+
 from cgjobs import (
     AsyncClient,
     Client,
     Context,
+    Event,
     JobNotFound,
     JobState,
     Priority,
@@ -30,7 +32,6 @@ from cgjobs import (
 )
 from cgjobs.plugins import Registry
 from cgjobs.worker import Worker
-
 from tests.jobs import Note, at_work, awaited, config, registry, running, until
 
 QUEUE = "work"
@@ -38,7 +39,7 @@ MEGABYTE = 1024 * 1024
 MEMORY = Path("/proc/self/status")
 
 
-@contextmanager
+@contextlib.contextmanager
 def broker(url: str) -> Iterator[redis.Redis]:
     """A plain connection, of bytes."""
     with redis.Redis.from_url(url) as connection:
@@ -153,6 +154,20 @@ async def test_a_job_of_an_unknown_type_waits_for_a_worker_that_knows_it(redis_u
     assert (unknown.attempt, unknown.attempts) == (1, 3)
 
 
+@awaited
+async def test_data_that_is_too_large_is_never_read(redis_url: str) -> None:
+    with broker(redis_url) as connection:
+        put(connection, "large", call(payload={"type": "note", "text": MEGABYTE * "x"}))
+
+        async with at_work(redis_url) as work:
+            await until(lambda: connection.zcard(keys.failed(QUEUE)))
+            large = await work.client.get("large")
+
+        assert b"large" in quarantined(connection)
+    assert "bytes, more than" in large.errors[0].error
+    assert "job_started" not in work.names()
+
+
 @pytest.mark.skipif(not MEMORY.exists(), reason="the peak is read from /proc")
 @awaited
 async def test_no_data_makes_a_worker_big(redis_url: str) -> None:
@@ -216,7 +231,7 @@ KINDS: Mapping[str, Callable[[redis.Redis, str], object]] = {
         connection.xadd(key, {"events": b"5"}),
         connection.xadd(key, {"events": b'[5, "x", ["completed"], {"a": 1}]'}),
         connection.xadd(key, {b"\xff": b"garbage", b"type": b"1", b"return_value": b"garbage"}),
-        connection.xadd(key, {"events": "[]"}, id=LAST_ID),  # nothing can be added after it
+        connection.xadd(key, {"exc_string": "garbage"}, id=LAST_ID),  # nothing can be added after it
     ],
 }
 KEYS: Mapping[str, str] = {
@@ -248,6 +263,12 @@ def read_everything(client: Client) -> None:
         client.queue(QUEUE).jobs(state)
 
 
+def read_job(client: Client, job_id: str) -> None:
+    """Look at a job, which need not be one."""
+    with contextlib.suppress(JobNotFound):
+        client.get(job_id)
+
+
 async def stays_usable(url: str, provided: Registry, level: str = "normal") -> None:
     """See that all can be read and that a job completes."""
     with Client(config(url), provided) as client:
@@ -260,7 +281,8 @@ async def stays_usable(url: str, provided: Registry, level: str = "normal") -> N
 @pytest.mark.parametrize(("key", "kind"), KEYS.items(), ids=KEYS.keys())
 @awaited
 async def test_garbage_among_the_entries_of_a_key_stops_nobody(redis_url: str, key: str, kind: str) -> None:
-    provided = registry()
+    events: list[Event] = []
+    provided = registry(events=events)
     chosen = config(redis_url)
     with broker(redis_url) as connection, Client(chosen, provided) as client:
         critical = client.enqueue(Note("before"), priority="critical")
@@ -277,12 +299,14 @@ async def test_garbage_among_the_entries_of_a_key_stops_nobody(redis_url: str, k
             if key == keys.delayed(QUEUE):
                 await until(lambda: connection.zcount(key, "-inf", 1) == 0)
                 assert {(entry + b"0")[:200] for entry in GARBAGE} <= quarantined(connection)
+    assert "broker_lost" not in {event.name for event in events}, "a call was refused"
 
 
 @pytest.mark.parametrize(("key", "kind"), KEYS.items(), ids=KEYS.keys())
 @awaited
 async def test_a_key_of_a_wrong_type_stops_nobody(redis_url: str, key: str, kind: str) -> None:
-    provided = registry()
+    events: list[Event] = []
+    provided = registry(events=events)
     chosen = config(redis_url)
     with broker(redis_url) as connection, Client(chosen, provided) as client:
         async with running(Worker(chosen, provided)):
@@ -294,6 +318,7 @@ async def test_a_key_of_a_wrong_type_stops_nobody(redis_url: str, key: str, kind
 
         async with running(Worker(chosen, provided)):
             assert await asyncio.to_thread(client.wait, good) == "after"
+    assert "broker_lost" not in {event.name for event in events}, "a call was refused"
 
 
 @awaited
@@ -333,11 +358,13 @@ async def test_a_job_whose_keys_are_garbage_stops_nobody(redis_url: str, kind: s
         KINDS[kind](connection, keys.job("hash"))
         client.enqueue(Note("hi"), job_id="results")
         KINDS[kind](connection, keys.results("results"))
+        read_job(client, "hash")
+        read_job(client, "results")
 
         async with running(Worker(chosen, provided)):
             await stays_usable(redis_url, provided)
-            for job_id in ("hash", "results"):
-                client.queue(QUEUE).find(job_id)
+            await until(lambda: not connection.exists(keys.job("results")))
+            read_job(client, "results")
 
         assert b"hash" in quarantined(connection)
 
@@ -389,6 +416,7 @@ async def test_garbage_in_a_field_of_a_job_ends_where_somebody_sees_it(redis_url
         jobs = [client.enqueue(Note("hi"), job_id=f"job-{index}") for index in range(len(VALUES))]
         for job, value in zip(jobs, VALUES, strict=True):
             connection.hset(keys.job(job.id), field, value)
+            client.get(job.id)
 
         def is_seen(job_id: str) -> bool:
             if job_id.encode() in quarantined(connection):

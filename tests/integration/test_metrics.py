@@ -117,9 +117,14 @@ async def _sizes_known(worker: Scraped) -> bool:
 @awaited
 async def test_a_worker_is_live_and_ready_and_knows_no_other_page(redis_url: str) -> None:
     async with scraped(redis_url) as worker:
+        await until(lambda: _is_ready(worker))
         live, ready, other = [await worker.get(path) for path in ("/healthz/live", "/healthz/ready", "/x")]
 
     assert (live, ready, other[0]) == ((200, "ok\n"), (200, "ok\n"), 404)
+
+
+async def _is_ready(worker: Scraped) -> bool:
+    return (await worker.get("/healthz/ready"))[0] == 200
 
 
 @awaited
@@ -128,20 +133,17 @@ async def test_without_a_broker_a_worker_is_live_and_not_ready_and_says_so(
 ) -> None:
     server = own_server()
     async with scraped(server.url) as worker:
+        await until(lambda: _is_ready(worker))
         server.kill()
 
         async def not_ready() -> bool:
-            return (await worker.get("/healthz/ready"))[0] == 503
+            return not await _is_ready(worker)
 
         await until(not_ready)
         found = await worker.samples()
         live = await worker.get("/healthz/live")
         server.start()
-
-        async def ready() -> bool:
-            return (await worker.get("/healthz/ready"))[0] == 200
-
-        await until(ready)
+        await until(lambda: _is_ready(worker))
 
     assert found["cgjobs_broker_up[]"] == 0
     assert live[0] == 200
@@ -151,3 +153,16 @@ def test_the_histograms_bounds_are_those_of_the_functions() -> None:
     bounds = library.source().partition("local BUCKETS = {")[2].partition("}")[0]
 
     assert [int(bound) / 1e6 for bound in bounds.split(",")] == list(BUCKETS)
+
+
+@awaited
+async def test_a_worker_that_waits_for_its_broker_is_live_and_not_ready(own_server: Any) -> None:
+    server = own_server()
+    server.kill()
+    async with scraped(server.url) as worker:
+        live, ready = [await worker.get(path) for path in ("/healthz/live", "/healthz/ready")]
+        server.start()
+
+        await until(lambda: _is_ready(worker))
+
+    assert (live[0], ready[0]) == (200, 503)

@@ -832,10 +832,9 @@ async def test_a_worker_serves_only_the_queues_it_was_given(redis_url: str) -> N
         ],
     )
     async with running(Worker(settings, provided, queues=["mail"], concurrency={"mail": 7, "work": 9})):
-        await until(lambda: handle)
+        await until(lambda: handle and handle[0].ready())
 
         assert handle[0].queues == {"mail": 7}
-        assert handle[0].ready()
         assert handle[0].alive()
 
 

@@ -12,6 +12,7 @@ import orjson
 from cgjobs.broker import Call, moves
 from cgjobs.config import Config
 from cgjobs.event import Event
+from cgjobs.model import Progress
 from cgjobs.plugins import Registry
 from cgjobs.running import Run
 
@@ -41,20 +42,33 @@ async def reap_expired(send: Send, config: Config, registry: Registry) -> None:
             registry.tell(Event(name, queue, job_id, error=error))
 
 
-async def write_progress(send: Send, runs: Callable[[], Sequence[Run]], interval: timedelta) -> None:
+async def write_progress(
+    send: Send, runs: Callable[[], Sequence[Run]], interval: timedelta, tell: Callable[[Event], None]
+) -> None:
     """Write the last reports of running jobs, twice a second at most."""
     while True:
         await asyncio.sleep(interval.total_seconds())
-        await flush_progress(send, runs())
+        await flush_progress(send, runs(), tell)
 
 
-async def flush_progress(send: Send, runs: Sequence[Run]) -> None:
+async def flush_progress(send: Send, runs: Sequence[Run], tell: Callable[[Event], None]) -> None:
     """Write the reports that these jobs made and that were not yet written."""
-    reports = []
+    reports, events = [], []
     for run in runs:
         report, run.report = run.report, None
         if report is not None:
             meta = {"progress": {"done": report.done, "total": report.total, "message": report.message}}
             reports.append((run.claimed.id, run.claimed.token, orjson.dumps(meta)))
+            events.append(_told(run, report))
     if reports:
         await send(moves.progress(reports))
+        for event in events:
+            tell(event)
+
+
+def _told(run: Run, report: Progress) -> Event:
+    job = run.claimed
+    far = f"{report.done:g}" if report.total is None else f"{report.done:g} of {report.total:g}"
+    detail = f"{far} {report.message}".rstrip()
+    attempt = job.retries_made + 1
+    return Event("job_progress", job.queue, job.id, run.subtype, run.correlation_id, attempt, detail=detail)

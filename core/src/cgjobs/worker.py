@@ -135,22 +135,32 @@ class Worker:
             Exception: What a plugin's ``cgjobs_worker_start`` raised.
         """
         handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
-        await self._link.connect(self._stopping)
-        if self._stopping.is_set():
-            return
+        beat = asyncio.create_task(self._beat())
+        try:
+            # Before the broker is reached: a worker that waits for it is alive, and probes must see that.
+            self._registry.hook.cgjobs_worker_start(worker=handle)
+            await self._link.connect(self._stopping)
+            if not self._stopping.is_set():
+                await self._work()
+        finally:
+            beat.cancel()
+            await self._leave(handle)
+
+    async def _work(self) -> None:
+        queues = list(self._places)
         keeper = self._keeper()
         try:
-            await self._link.send(
-                register(self.name, list(self._places), VERSION, entry_ttl(self._config.worker.lease))
-            )
-            self._registry.hook.cgjobs_worker_start(worker=handle)
+            ttl = entry_ttl(self._config.worker.lease)
+            await self._link.send(register(self.name, queues, VERSION, ttl))
             keeper.start()
             self._tell(Event("worker_started", detail=self.name))
             await self._serve()
         finally:
             await self._hand_back()
             keeper.end()
-            await self._leave(handle)
+            with contextlib.suppress(TimeoutError, BrokerError):
+                await self._link.send_once(unregister(self.name, queues), _GOODBYE)
+            self._tell(Event("worker_stopped", detail=self.name))
 
     def stop(self, *, at_once: bool = False) -> None:
         """Claim nothing more; let running jobs go on for the grace period, or hand them back at once."""
@@ -170,8 +180,9 @@ class Worker:
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
                 promote_due(self._link.send, list(self._places)),
                 reap_expired(self._link.send, self._config, self._registry),
-                write_progress(self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS)),
-                self._beat(),
+                write_progress(
+                    self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
+                ),
             )
         ]
         for duty in duties:
@@ -200,7 +211,7 @@ class Worker:
             largest=2 * self._config.limits.payload_bytes,
         )
         try:
-            await flush_progress(self._link.send, [run for run, _ in batch])
+            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
             turn: moves.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
@@ -304,8 +315,6 @@ class Worker:
 
     async def _leave(self, handle: WorkerHandle) -> None:
         log = structlog.get_logger()
-        with contextlib.suppress(TimeoutError, BrokerError):
-            await self._link.send_once(unregister(self.name, list(self._places)), _GOODBYE)
         try:
             self._registry.hook.cgjobs_worker_stop(worker=handle)
         except Exception as error:
@@ -313,7 +322,6 @@ class Worker:
         for fault in await self._resources.close():
             log.warning("resource_not_closed", error=repr(fault))
         self._threads.close()
-        self._tell(Event("worker_stopped", detail=self.name))
         await self._link.close()
 
     def _tell(self, event: Event) -> None:

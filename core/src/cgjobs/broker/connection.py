@@ -66,6 +66,7 @@ def address(config: RedisConfig) -> str:
     return f"{'rediss' if config.tls else 'redis'}://{config.host}:{config.port}/{config.db}"
 
 
+_DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ACL failure")  # the last one inside a function
 _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS")
 
 
@@ -74,7 +75,7 @@ def translate(error: exceptions.RedisError | OSError, config: RedisConfig) -> Br
     where = address(config)
     text = str(error) or type(error).__name__
     denied = (exceptions.AuthenticationError, exceptions.NoPermissionError)
-    if isinstance(error, denied) or "NOAUTH" in text or "WRONGPASS" in text or "NOPERM" in text:
+    if isinstance(error, denied) or any(word in text for word in _DENIED):
         return BrokerDenied(
             f"the broker at {where} refused: {text}. Check the user, the password and its ACL"
         )

@@ -37,10 +37,10 @@ _REGISTRIES = {
 
 @attrs.frozen
 class QueueReading:
-    """`QueueStats` and the id of the job that waits longest, or ``""``."""
+    """`QueueStats`, and since when the job that waits longest has been ready, by the server's clock."""
 
     stats: QueueStats
-    oldest: str
+    waiting_since: datetime | None
 
 
 @attrs.frozen
@@ -145,7 +145,7 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
                     delayed=row[4],
                     paused=row[5] == 1,
                 ),
-                text(row[6]),
+                time(row[6]),
             )
             for queue, row in zip(wanted, reply, strict=True)
         }

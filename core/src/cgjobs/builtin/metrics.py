@@ -17,7 +17,7 @@ from cgjobs.broker import Sender, reads
 from cgjobs.builtin.endpoint import Endpoint
 from cgjobs.errors import BrokerError
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Job, QueueStats
+from cgjobs.model import QueueStats
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
 """Upper bounds of the run time histogram, in seconds; those of functions/prelude.lua."""
@@ -80,7 +80,6 @@ class FleetCollector(Collector):
             queues = self._queues()
             counters = self._sender.send(reads.metrics())
             readings = self._sender.send(reads.stats(queues))
-            oldest = self._sender.send(reads.jobs([r.oldest for r in readings.values() if r.oldest]))
             names = self._sender.send(reads.worker_names())
             workers = self._sender.send(reads.workers(names)) if names else []
         except BrokerError:
@@ -92,7 +91,7 @@ class FleetCollector(Collector):
         yield from _processed(counters)
         yield from _durations(counters)
         yield from _sizes({name: reading.stats for name, reading in readings.items()})
-        yield from _waits(oldest, queues)
+        yield _waits(readings)
         active = GaugeMetricFamily("cgjobs_active_workers", "Workers that are alive.")
         active.add_metric([], len(workers))
         yield active
@@ -169,12 +168,14 @@ def _sizes(stats: Mapping[str, QueueStats]) -> Iterator[Any]:
     yield paused
 
 
-def _waits(oldest: Iterable[Job], queues: Iterable[str]) -> Iterator[Any]:
+def _waits(readings: Mapping[str, reads.QueueReading]) -> GaugeMetricFamily:
     now = datetime.now(UTC)
-    ages = {job.queue: (now - job.created_at).total_seconds() for job in oldest if job.created_at}
     family = GaugeMetricFamily(
-        "cgjobs_oldest_waiting_seconds", "Age of the job that waits longest, in seconds.", labels=("queue",)
+        "cgjobs_oldest_waiting_seconds",
+        "How long the job that waits longest has been ready, in seconds.",
+        labels=("queue",),
     )
-    for queue in queues:
-        family.add_metric([queue], max(0.0, ages.get(queue, 0.0)))
-    yield family
+    for queue, reading in readings.items():
+        age = (now - reading.waiting_since).total_seconds() if reading.waiting_since else 0.0
+        family.add_metric([queue], max(0.0, age))
+    return family

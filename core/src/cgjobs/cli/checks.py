@@ -18,7 +18,7 @@ from cgjobs.cli.session import Session
 from cgjobs.config import Config
 from cgjobs.duration import format_duration
 from cgjobs.errors import BrokerUnsupported
-from cgjobs.model import Job, JobState
+from cgjobs.model import JobState
 
 _SCANNED = 10_000  # of each queue and state, and of all hashes: a bound on what one look costs the broker
 _CHUNK = 1000
@@ -104,11 +104,13 @@ def queues(session: Session, facts: ServerFacts, names: Sequence[str]) -> Iterat
     yield _listed("workers", "bad", "jobs wait and no worker serves", unserved, "start `cgjobs worker`")
     paused = [name for name, reading in found.items() if reading.stats.paused]
     yield _listed("paused", "warn", "paused", paused, "`cgjobs queue resume NAME` when that is not meant")
-    oldest = [reading.oldest for reading in found.values() if reading.oldest]
-    jobs: list[Job] = session.send(reads.jobs(oldest)) if oldest else []
-    ages = {job.queue: facts.now - job.created_at for job in jobs if job.created_at is not None}
+    ages = {
+        name: facts.now - reading.waiting_since
+        for name, reading in found.items()
+        if reading.waiting_since is not None
+    }
     late = [
-        f"{name} (the first was enqueued {format_duration(timedelta(seconds=int(age.total_seconds())))} ago)"
+        f"{name} (ready for {format_duration(timedelta(seconds=int(age.total_seconds())))})"
         for name, age in ages.items()
         if age > _LONG
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 from cyclopts import Parameter, validators
@@ -14,6 +14,7 @@ from cgjobs.cli.session import Session, Shared
 from cgjobs.codec import HIDDEN
 from cgjobs.model import Job, JobState
 from cgjobs.redaction import masked
+from cgjobs.wire.record import plain
 
 _PAGE = 200
 _MOST = 20_000  # looked at for one listing: with --type, a rare type must not read a whole queue
@@ -51,7 +52,7 @@ def jobs(
     if len(found) < limit and next(everything, None):
         talk(f"looked at the first {_MOST} jobs only; choose a queue and a state")
     if as_json:
-        show_json([hidden(job, session) for job in found])
+        show_json([_listed(hidden(job, session)) for job in found])
     else:
         show_table(("ID", "TYPE", "STATE", "PRIORITY", "ATTEMPT", "CREATED", "DUE"), map(_row, found))
 
@@ -62,6 +63,13 @@ def hidden(job: Job, session: Session) -> Job:
     if subtype is None:
         return attrs.evolve(job, payload=dict.fromkeys(job.payload, HIDDEN))
     return attrs.evolve(job, payload=masked(session.operations.codec, subtype, job.payload))
+
+
+def _listed(job: Job) -> dict[str, Any]:
+    """What a list knows of a job: results and errors are read for one job only, by ``job show``."""
+    unread = {"result", "errors", "duplicate"}
+    shown: dict[str, Any] = {name: value for name, value in plain(job).items() if name not in unread}
+    return shown
 
 
 def _all(places: list[tuple[str, JobState]], session: Session) -> Iterator[Job]:

@@ -1,6 +1,7 @@
 -- stats: the numbers of queues, all at one moment. For everybody; changes nothing.
 -- ARGV  queues
--- Gives for each {waiting, active, completed ever, failed, delayed, paused (0 or 1), id of the oldest waiting}.
+-- Gives for each {waiting, active, completed ever, failed, delayed, paused (0 or 1), since when the job that
+-- waits longest has been ready, in RQ's time format, or ''}.
 local function size(command, key)
   local reply = redis.pcall(command, key)
   return type(reply) == 'number' and reply or 0
@@ -14,10 +15,9 @@ define('stats', {'no-writes', 'allow-oom'}, function(_, args)
     for _, level in ipairs(LEVELS) do
       local key = waiting_key(queue, level)
       waiting = waiting + size('LLEN', key)
-      if oldest == '' then
-        local first = redis.pcall('LINDEX', key, 0)
-        if type(first) == 'string' then oldest = first end
-      end
+      local first = redis.pcall('LINDEX', key, 0) -- each level in its own order: a low job may wait longest
+      local ready = type(first) == 'string' and job_fields(first, 'enqueued_at')
+      if ready and ready[1] and (oldest == '' or ready[1] < oldest) then oldest = ready[1] end
     end
     local facts = redis.pcall('HMGET', queue_key(queue), 'paused', 'completed')
     if facts.err then facts = {} end
