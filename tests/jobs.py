@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 from urllib.parse import urlsplit
 
 import attrs
@@ -174,12 +174,18 @@ async def at_work(
         yield AtWork(client, worker, events)
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], seconds: float = PATIENCE) -> T:
+@overload
+async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T: ...
+@overload
+async def until(condition: Callable[[], T], seconds: float = PATIENCE) -> T: ...
+
+
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Look again and again until ``condition`` holds; gives what it gave."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
-        value: T = await found if inspect.isawaitable(found) else found
+        value = await found if inspect.isawaitable(found) else found
         if value:
             return value
         if time.monotonic() > deadline:

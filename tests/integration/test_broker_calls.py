@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -70,7 +71,7 @@ def behind(redis_url: str) -> Iterator[redis.Redis]:
 
 def expire_leases(behind: redis.Redis) -> None:
     for member in behind.zrange("cgjobs:leases", 0, -1):
-        behind.zadd("cgjobs:leases", {member: 1})
+        behind.zadd("cgjobs:leases", {str(member): 1})
 
 
 def counters(hand: Hand) -> dict[str, int]:
@@ -189,13 +190,14 @@ def test_what_is_no_waiting_job_is_put_aside_and_the_queue_goes_on(
 ) -> None:
     behind.rpush("rq:queue:work", entry)
     if fields:
-        behind.hset(f"rq:job:{entry}", mapping=fields)
+        behind.hset(f"rq:job:{entry}", mapping=dict(fields))
     job = hand.client.enqueue(Note())
 
     claimed = hand.claim(10)
 
     assert [item.id for item in claimed] == [job.id]
-    [(_, kept)] = behind.xrange("cgjobs:quarantine")
+    entries: Any = behind.xrange("cgjobs:quarantine")
+    [(_, kept)] = entries
     assert reason in kept["reason"]
     assert counters(hand)["quarantined|work"] == 1
 

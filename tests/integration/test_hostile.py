@@ -48,7 +48,13 @@ def broker(url: str) -> Iterator[redis.Redis]:
 
 def put(connection: redis.Redis, job_id: str, data: bytes) -> None:
     """Write a waiting job by hand."""
-    fields = {"status": "queued", "origin": QUEUE, "data": data, "retries_left": "2", "failure_ttl": "1000"}
+    fields: dict[Any, Any] = {
+        "status": "queued",
+        "origin": QUEUE,
+        "data": data,
+        "retries_left": "2",
+        "failure_ttl": "1000",
+    }
     connection.hset(keys.job(job_id), mapping=fields)
     connection.rpush(keys.waiting(QUEUE), job_id)
 
@@ -211,26 +217,26 @@ GARBAGE = (
 SCORES = ("-inf", "0", "1", "1e15", "1e300", "inf")
 LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
+GARBAGE_FIELDS: dict[Any, Any] = {
+    **dict.fromkeys(GARBAGE, b"garbage"),
+    **dict.fromkeys(("picks", "completed", "completed|work|work.note", "last_heartbeat"), b"garbage"),
+    "levels": "1",
+}
 KINDS: Mapping[str, Callable[[redis.Redis, str], object]] = {
     "string": lambda connection, key: connection.set(key, "garbage"),
     "list": lambda connection, key: connection.rpush(key, *GARBAGE),
     "set": lambda connection, key: connection.sadd(key, *GARBAGE),
     "zset": lambda connection, key: [
-        connection.execute_command("ZADD", key, score, entry + score.encode())
-        for score in SCORES
-        for entry in GARBAGE
+        connection.zadd(key, {entry + score.encode(): float(score)}) for score in SCORES for entry in GARBAGE
     ],
-    "hash": lambda connection, key: connection.hset(
-        key,
-        mapping=dict.fromkeys(GARBAGE, b"garbage")
-        | dict.fromkeys((b"picks", b"completed", b"completed|work|work.note", b"last_heartbeat"), b"garbage")
-        | {b"levels": b"1"},
-    ),
+    "hash": lambda connection, key: connection.hset(key, mapping=GARBAGE_FIELDS),
     "stream": lambda connection, key: [
         connection.xadd(key, {"events": b"\xff"}),
         connection.xadd(key, {"events": b"5"}),
         connection.xadd(key, {"events": b'[5, "x", ["completed"], {"a": 1}]'}),
         connection.xadd(key, {b"\xff": b"garbage", b"type": b"1", b"return_value": b"garbage"}),
+        connection.xadd(key, {"events": b'[["completed"]]'}),
+        connection.xadd(key, {"exc_string": "garbage"}, id=f"{2**62}-0"),  # no year has this number
         connection.xadd(key, {"exc_string": "garbage"}, id=LAST_ID),  # nothing can be added after it
     ],
 }
@@ -261,6 +267,8 @@ def read_everything(client: Client) -> None:
     client.queue(QUEUE).stats()
     for state in JobState:
         client.queue(QUEUE).jobs(state)
+    with pytest.raises(JobNotFound):
+        client.wait("no-such-job")
 
 
 def read_job(client: Client, job_id: str) -> None:
@@ -269,7 +277,7 @@ def read_job(client: Client, job_id: str) -> None:
         client.get(job_id)
 
 
-async def stays_usable(url: str, provided: Registry, level: str = "normal") -> None:
+async def stays_usable(url: str, provided: Registry, level: Priority = Priority.NORMAL) -> None:
     """See that all can be read and that a job completes."""
     with Client(config(url), provided) as client:
         await asyncio.to_thread(read_everything, client)
@@ -287,10 +295,11 @@ async def test_garbage_among_the_entries_of_a_key_stops_nobody(redis_url: str, k
     with broker(redis_url) as connection, Client(chosen, provided) as client:
         critical = client.enqueue(Note("before"), priority="critical")
         KINDS[kind](connection, key)
+        read_everything(client)
         before = client.enqueue(Note("before"))
 
         async with running(Worker(chosen, provided)):
-            await stays_usable(redis_url, provided, level="low")
+            await stays_usable(redis_url, provided, level=Priority.LOW)
             assert await asyncio.to_thread(client.wait, critical) == "before"
             assert await asyncio.to_thread(client.wait, before) == "before"
             if kind == "list" and key != keys.wake(QUEUE):
@@ -313,12 +322,27 @@ async def test_a_key_of_a_wrong_type_stops_nobody(redis_url: str, key: str, kind
             for wrong in KINDS.keys() - {kind}:
                 connection.delete(key)
                 KINDS[wrong](connection, key)
+                if key != keys.waiting(QUEUE):
+                    connection.rpush(keys.waiting(QUEUE), wrong)
                 await stays_usable(redis_url, provided)
+                assert key == keys.waiting(QUEUE) or wrong.encode() in quarantined(connection)
         good = client.enqueue(Note("after"))
 
         async with running(Worker(chosen, provided)):
             assert await asyncio.to_thread(client.wait, good) == "after"
     assert "broker_lost" not in {event.name for event in events}, "a call was refused"
+
+
+@awaited
+async def test_a_worker_whose_entry_is_overwritten_enters_itself_again(redis_url: str) -> None:
+    chosen = config(redis_url, lease=timedelta(seconds=0.3))  # renewed every 0.1 s
+    worker = Worker(chosen, registry())
+    with broker(redis_url) as connection, Client(chosen, registry()) as client:
+        async with running(worker):
+            await until(lambda: client.workers())
+            connection.set(keys.worker(worker.name), "garbage")
+
+            await until(lambda: [found.pid for found in client.workers()] == [os.getpid()])
 
 
 @awaited
@@ -400,6 +424,7 @@ VALUES = (
     b"1e309",
     b"nan",
     400 * b"9",
+    b"%d" % 2**62,
     b"\xff\x00",
     b"[]",
     b'{"progress": {"done": []}}',

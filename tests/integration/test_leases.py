@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.proxy import Proxy
 
 LEASE = timedelta(seconds=1)
 REAP = timedelta(milliseconds=100)
-FAST = {"lease": LEASE, "reap_interval": REAP}
+FAST: dict[str, Any] = {"lease": LEASE, "reap_interval": REAP}
 
 
 async def claim_as_if_by_a_worker_that_dies(client: AsyncClient, lease: timedelta = LEASE) -> Claimed:
@@ -230,7 +231,7 @@ async def test_a_new_attempt_is_left_alone_when_an_old_one_of_the_same_job_linge
         await until(lambda: "job_started" in work.names())
         with raw(redis_url) as behind:
             for member in behind.zrange("cgjobs:leases", 0, -1):
-                behind.zadd("cgjobs:leases", {member: 1})
+                behind.zadd("cgjobs:leases", {str(member): 1})
         assert await work.client.wait(job) == "new"
         linger.set()
         await until(lambda: "job_stale" in work.names())

@@ -76,7 +76,7 @@ def test_due_jobs_become_ready_at_most_a_thousand_in_one_call(redis_url: str) ->
     with Client(config(redis_url), registry()) as client, raw(redis_url) as behind:
         client.enqueue_many((Note() for _ in range(2500)), delay=HOUR)
         for job_id in behind.zrange("rq:scheduled:work", 0, -1):
-            behind.zadd("rq:scheduled:work", {job_id: 1})
+            behind.zadd("rq:scheduled:work", {str(job_id): 1})
 
         promoted = [sender.send(moves.promote(["work"]))[0] for _ in range(4)]
 

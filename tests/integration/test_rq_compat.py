@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mailbox
 import os
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email import message_from_binary_file, policy
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 
 import cgjobs
-from cgjobs import Backoff, Client, Config, JobNotFound, JobState, plugins
+from cgjobs import Backoff, Client, Config, JobNotFound, JobState, Priority, plugins
 from cgjobs.config import RedisConfig, WorkerConfig
 from cgjobs.plugins import Registry
 from cgjobs.worker import Worker
@@ -159,14 +158,14 @@ def just_now(moment: datetime) -> bool:
 @pytest.mark.parametrize(
     ("level", "queue"),
     [
-        ("critical", "probe:critical"),
-        ("high", "probe:high"),
-        ("normal", "probe"),
-        ("low", "probe:low"),
+        (Priority.CRITICAL, "probe:critical"),
+        (Priority.HIGH, "probe:high"),
+        (Priority.NORMAL, "probe"),
+        (Priority.LOW, "probe:low"),
     ],
 )
 def test_rq_sees_a_waiting_job_of_each_level(
-    client: Client, connection: redis.Redis, level: str, queue: str
+    client: Client, connection: redis.Redis, level: Priority, queue: str
 ) -> None:
     job = client.enqueue_data("probe.echo", {"text": "hi"}, priority=level, correlation_id="c-1", attempts=4)
 
@@ -481,13 +480,10 @@ def test_a_stock_rq_worker_sends_a_mail_of_the_notification_plugin(
 
         assert client.get(job.id).state is JobState.COMPLETED, log
         assert client.wait(job)["outcome"] == "sent"
-    [mail] = mailbox.Maildir(tmp_path / "outbox", factory=_read_mail)
+    [file] = (tmp_path / "outbox" / "new").iterdir()
+    mail = message_from_bytes(file.read_bytes(), EmailMessage, policy=policy.default)
     assert (mail["To"], mail["Subject"]) == ("ada@example.com", "Tea")
     assert mail.get_content().strip() == "At five."
-
-
-def _read_mail(file: Any) -> EmailMessage:
-    return message_from_binary_file(file, EmailMessage, policy=policy.default)
 
 
 # And the other way round.
@@ -503,7 +499,8 @@ def test_a_job_that_a_stock_rq_client_enqueued_is_run_by_our_worker(
         "correlationId": "c-1",
     }
     job = rq_queue(connection).enqueue("cgjobs.perform", envelope)
-    assert zlib.decompress(dict(connection.hgetall(job.key))[b"data"]) == job.data, "RQ compresses it"
+    stored: Any = connection.hget(job.key, "data")
+    assert zlib.decompress(stored) == job.data, "RQ compresses it"
 
     work(config, registry)
 

@@ -76,7 +76,7 @@ async def ended(work: AtWork, job: Job) -> Job:
 
 @pytest.mark.parametrize(("payload", "result"), [(Note("hi"), "hi"), (Count(2), 3)], ids=["async def", "def"])
 @awaited
-async def test_a_job_runs_and_its_result_comes_back(redis_url: str, payload: object, result: object) -> None:
+async def test_a_job_runs_and_its_result_comes_back(redis_url: str, payload: Any, result: object) -> None:
     async with at_work(redis_url) as work:
         job = await work.client.enqueue(payload)
 
