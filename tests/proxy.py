@@ -72,7 +72,7 @@ class Proxy:
             link.close()
 
     def drop_reply(self, match: bytes, nth: int = 1, times: int = 1) -> None:
-        """Lose the reply of the n-th request that contains ``match``: the broker acts, the client is cut off."""
+        """Lose the reply of the n-th request with ``match`` in it: the broker acts, the client is cut off."""
         self._rules.append(_Rule(match, nth, keep=False, left=times))
 
     def hold_reply(self, match: bytes, nth: int = 1) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -48,7 +48,7 @@ class Hand:
         return self.turn(outcomes, n=0)
 
     def reap(self, max_crashes: int = 3) -> list[tuple[str, str, str]]:
-        return self.sender.send(moves.reap(max_crashes=max_crashes))
+        return list(self.sender.send(moves.reap(max_crashes=max_crashes)).jobs)
 
     def close(self) -> None:
         self.sender.close()
@@ -154,7 +154,7 @@ def test_a_claim_whose_reply_was_lost_gives_the_same_jobs_again(redis_url: str, 
         sender.close()
 
     assert proxy.lost == 1
-    assert [job.id for job in turn.jobs] == [job.id for job in jobs[:2]]
+    assert {job.id for job in turn.jobs} == {job.id for job in jobs[:2]}  # a claim sent again has no order
     assert hand.client.queue("work").stats().active == 2
     assert [job.recoveries for job in turn.jobs] == [0, 0]
 
@@ -190,7 +190,7 @@ def test_what_is_no_waiting_job_is_put_aside_and_the_queue_goes_on(
 ) -> None:
     behind.rpush("rq:queue:work", entry)
     if fields:
-        behind.hset(f"rq:job:{entry}", mapping=dict(fields))
+        behind.hset(f"rq:job:{entry}", mapping=cast("dict[Any, Any]", fields))
     job = hand.client.enqueue(Note())
 
     claimed = hand.claim(10)

@@ -141,7 +141,8 @@ async def test_so_they_are_by_the_asynchronous_client(redis_url: str) -> None:
 def test_functions_of_another_release_are_replaced(redis_url: str) -> None:
     with Client(config(redis_url), registry()) as client, raw(redis_url) as behind:
         behind.function_load(
-            "#!lua name=cgjobs1\nredis.register_function{function_name='cgjobs1_digest', callback=function() return 'old' end, flags={'no-writes'}}"
+            "#!lua name=cgjobs1\nredis.register_function{function_name='cgjobs1_digest', "
+            "callback=function() return 'old' end, flags={'no-writes'}}"
         )
 
         client.load_functions()

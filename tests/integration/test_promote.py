@@ -78,7 +78,7 @@ def test_due_jobs_become_ready_at_most_a_thousand_in_one_call(redis_url: str) ->
         for job_id in behind.zrange("rq:scheduled:work", 0, -1):
             behind.zadd("rq:scheduled:work", {str(job_id): 1})
 
-        promoted = [sender.send(moves.promote(["work"]))[0] for _ in range(4)]
+        promoted = [sender.send(moves.promote(["work"])).promoted for _ in range(4)]
 
         stats = client.queue("work").stats()
     sender.close()
@@ -92,14 +92,14 @@ def test_the_next_look_is_when_the_next_job_is_due(redis_url: str) -> None:
         client.enqueue(Note(), delay=timedelta(seconds=100))
         client.enqueue(Note(), delay=timedelta(seconds=50))
 
-        promoted, next_due = sender.send(moves.promote(["work"]))
+        seen = sender.send(moves.promote(["work"]))
         nothing = sender.send(moves.promote(["mail"]))
     sender.close()
 
-    assert promoted == 0
-    assert next_due is not None
-    assert timedelta(seconds=48) < next_due <= timedelta(seconds=50)
-    assert nothing == (0, None)
+    assert seen.promoted == 0
+    assert seen.next_due is not None
+    assert timedelta(seconds=48) < seen.next_due <= timedelta(seconds=50)
+    assert (nothing.promoted, nothing.next_due) == (0, None)
 
 
 def test_a_delayed_job_keeps_its_level(redis_url: str) -> None:
@@ -121,9 +121,9 @@ def test_garbage_among_the_delayed_jobs_is_put_aside(redis_url: str) -> None:
         waiting = client.enqueue(Note())
         behind.zadd("rq:scheduled:work", {"nobody": 1, waiting.id: 1})
 
-        promoted, _ = sender.send(moves.promote(["work"]))
+        seen = sender.send(moves.promote(["work"]))
 
-        assert promoted == 0
+        assert seen.promoted == 0
         assert behind.llen("rq:queue:work") == 1
         assert behind.xlen("cgjobs:quarantine") == 2
     sender.close()

@@ -373,7 +373,7 @@ def test_a_page_that_cannot_be_is_refused(client: Client, page: dict[str, int], 
     client.enqueue_many([Note()] * 3)
 
     with pytest.raises(InvalidOption, match=next(iter(page))):
-        client.queue("work").jobs(state, **page)  # type: ignore[arg-type]
+        client.queue("work").jobs(state, **page)
 
 
 def test_an_unknown_queue_is_told_with_a_near_miss(client: Client) -> None:

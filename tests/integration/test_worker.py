@@ -33,6 +33,7 @@ from cgjobs import (
     subtype,
 )
 from cgjobs.broker import reads
+from cgjobs.client import Client
 from cgjobs.config import LimitConfig, QueueConfig
 from cgjobs.errors import ConfigError, QueueNotFound
 from cgjobs.plugins import load
@@ -926,3 +927,27 @@ async def test_the_counters_say_how_jobs_ended(redis_url: str) -> None:
         "snoozed": 1,
     }
     assert counted["seconds_count|work|work.note"] == 2
+
+
+@awaited
+async def test_a_worker_says_that_its_queue_is_paused_whoever_did_it(redis_url: str) -> None:
+    async with at_work(redis_url) as work:
+        with Client(config(redis_url), registry()) as operator:
+            operator.queue("work").pause()
+            await until(lambda: "queue_paused" in work.names())
+
+            operator.queue("work").resume()
+            await until(lambda: "queue_resumed" in work.names())
+
+
+@awaited
+async def test_a_worker_says_what_it_found_where_a_job_should_be(redis_url: str) -> None:
+    async with at_work(redis_url) as work:
+        with raw(redis_url) as broker:
+            broker.rpush("rq:queue:work", "no such job")
+            broker.lpush("cgjobs:wake:work", "1")
+
+        await until(lambda: "job_quarantined" in work.names())
+
+        [event] = [event for event in work.events if event.name == "job_quarantined"]
+        assert (event.queue, event.detail, event.error) == ("work", "'no such job'", "no id of a job")

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ async def stopped(task: asyncio.Task[None]) -> None:
 
 @pytest.mark.parametrize("payload", [Note("a"), Count(1)], ids=["async def", "def"])
 @awaited
-async def test_jobs_shorter_than_the_grace_period_end_and_count(redis_url: str, payload: object) -> None:
+async def test_jobs_shorter_than_the_grace_period_end_and_count(redis_url: str, payload: Any) -> None:
     gate, settings = Gate(), config(redis_url)
     async with AsyncClient(settings, gate.registry) as client:
         await client.enqueue_many([payload] * 3)
@@ -73,7 +74,7 @@ async def test_jobs_shorter_than_the_grace_period_end_and_count(redis_url: str, 
 @pytest.mark.parametrize("at_once", [False, True], ids=["after the grace period", "at once"])
 @awaited
 async def test_longer_jobs_are_handed_back_to_the_front_and_no_attempt_is_counted(
-    redis_url: str, payload: object, at_once: bool
+    redis_url: str, payload: Any, at_once: bool
 ) -> None:
     gate = Gate()
     settings = config(redis_url, grace=timedelta(hours=1) if at_once else SHORT)

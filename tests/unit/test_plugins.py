@@ -260,12 +260,12 @@ def test_choosing_a_plugin_that_is_not_installed_is_refused(name: str, hint: str
 def test_a_missing_job_type_is_explained_by_the_plugin_that_was_blocked() -> None:
     registry = load(found=[WORK], block=["work"])
 
-    with pytest.raises(ProcessorNotFound, match="The plugin 'work' is blocked: named in plugins.block"):
+    with pytest.raises(ProcessorNotFound, match=r"The plugin 'work' is blocked: named in plugins\.block"):
         registry.processor("work")
 
 
 def test_an_unknown_subtype_is_told_with_a_near_miss() -> None:
-    with pytest.raises(SubtypeNotFound, match="Did you mean 'work.note'"):
+    with pytest.raises(SubtypeNotFound, match=r"Did you mean 'work\.note'"):
         load(found=[WORK]).subtype("work.noet")
 
 

@@ -87,4 +87,4 @@ def test_what_is_no_context_manager_is_given_as_it_is() -> None:
 
     with RecordingContext() as ctx:
         assert ctx.use(dict, a=1) == {"a": 1}
-        assert ctx.use(made, 3) == 3  # type: ignore[comparison-overlap]
+        assert ctx.use(made, 3) == 3

@@ -88,7 +88,7 @@ async def test_a_handler_may_tidy_up_when_its_time_is_over() -> None:
 
 STUBBORN = """
 import asyncio, threading
-from cgjobs import JobTimeout
+from cgjobs import JobTimeout, threads
 
 async def main():
     release, pool = threading.Event(), threads.JobThreads(1)
@@ -114,6 +114,7 @@ def test_a_handler_that_does_not_stop_gives_its_place_away() -> None:
         [sys.executable, "-c", STUBBORN], capture_output=True, text=True, timeout=30, check=False
     )
 
+    assert result.stderr == ""
     assert result.stdout.splitlines() == [
         "ran longer than 0.05 s, and still does: it does not stop when told",
         "stuck 1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -112,8 +112,11 @@ def test_an_error_passes_through_wrappers_that_do_not_care(run: Callable[..., An
 
 
 def refusing() -> Generator[None, Any, Any]:
+    yield _no_permission()
+
+
+def _no_permission() -> Never:
     raise PermissionError("not now")
-    yield
 
 
 def test_a_wrapper_that_raises_first_keeps_the_handler_from_running(run: Callable[..., Any]) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import orjson
 
 from cgjobs.broker import Call, moves
-from cgjobs.config import Config
+from cgjobs.config import WorkerConfig
 from cgjobs.event import Event
 from cgjobs.model import Progress
-from cgjobs.plugins import Registry
+from cgjobs.options import JOB_ID
 from cgjobs.running import Run
 
 Send = Callable[[Call[Any]], Awaitable[Any]]
@@ -23,23 +23,43 @@ _LOOK = timedelta(seconds=1)
 _AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
 
 
-async def promote_due(send: Send, queues: Sequence[str]) -> None:
-    """Make due jobs ready: look once a second, or when the next one is due."""
+async def promote_due(send: Send, queues: Sequence[str], tell: Callable[[Event], None]) -> None:
+    """Make due jobs ready: look once a second, or when the next is due. Tells of queues held meanwhile."""
+    held: frozenset[str] = frozenset()
     while True:
-        promoted, next_due = await send(moves.promote(queues, limit=_AT_ONCE))
-        if promoted < _AT_ONCE:
-            wait = min(_LOOK, next_due) if next_due is not None else _LOOK
+        seen: moves.Promotion = await send(moves.promote(queues, limit=_AT_ONCE))
+        for queue in sorted(seen.paused - held):
+            tell(Event("queue_paused", queue))
+        for queue in sorted(held - seen.paused):
+            tell(Event("queue_resumed", queue))
+        held = seen.paused
+        tell_set_aside(seen.set_aside, tell)
+        if seen.promoted < _AT_ONCE:
+            wait = min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
             await asyncio.sleep(max(0.001, wait.total_seconds()))
 
 
-async def reap_expired(send: Send, config: Config, registry: Registry) -> None:
+async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event], None]) -> None:
     """Take back the jobs of dead workers, every reap interval."""
     while True:
-        await asyncio.sleep(config.worker.reap_interval.total_seconds())
-        for queue, job_id, fate in await send(moves.reap(max_crashes=config.worker.max_crashes)):
-            name: Any = "job_failed" if fate == "poison" else "job_recovered"
-            error = "Poison: its worker died again and again while it ran" if fate == "poison" else ""
-            registry.tell(Event(name, queue, job_id, error=error))
+        await asyncio.sleep(config.reap_interval.total_seconds())
+        seen: moves.Reaping = await send(moves.reap(max_crashes=config.max_crashes))
+        for queue, job_id, fate in seen.jobs:
+            if fate == "poison":
+                error = "Poison: its worker died again and again while it ran"
+                tell(Event("job_failed", queue, job_id, error=error))
+            else:
+                tell(Event("job_recovered", queue, job_id))
+        tell_set_aside(seen.set_aside, tell)
+
+
+def tell_set_aside(entries: Iterable[moves.SetAside], tell: Callable[[Event], None]) -> None:
+    """Tell of what the broker found where jobs should be."""
+    for entry in entries:
+        if JOB_ID.match(entry.entry):
+            tell(Event("job_quarantined", entry.queue, entry.entry, error=entry.reason))
+        else:
+            tell(Event("job_quarantined", entry.queue, detail=repr(entry.entry), error=entry.reason))
 
 
 async def write_progress(

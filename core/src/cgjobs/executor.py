@@ -93,8 +93,7 @@ class Executor:
             reason = f"no plugin of this worker handles {unknown.name!r}"
             return Settlement("snooze", claimed, delay=UNKNOWN_HERE, error=reason)
         except Unreadable as error:
-            self._tell("job_quarantined", run, error=str(error))
-            return self._ended(run, "failed", error=f"Unreadable: {error}")
+            return self._ended(run, "quarantine", error=f"Unreadable: {error}")
         except Exception as error:  # every fault of a payload is final: trying again cannot mend it
             return self._ended(run, "failed", error=one_line(error)[:MESSAGE_CHARACTERS])
         self._tell("job_started", run)

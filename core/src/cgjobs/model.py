@@ -151,7 +151,7 @@ class Job:
     """One job as the broker has it.
 
     Args:
-        id: Unique in the broker; 1 to 128 of ``A-Z a-z 0-9 _ . -``.
+        id: Unique in the broker; 1 to 128 of ``A-Z a-z 0-9 _ -``.
         queue: Name of its queue.
         name: Full name of its subtype, such as ``notification.email``.
         state: Where it is.

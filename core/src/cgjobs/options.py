@@ -10,7 +10,7 @@ import attrs
 from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import Backoff, Priority
 
-JOB_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}\Z")
 MAX_ATTEMPTS = 1000
 MAX_DELAY = timedelta(days=3653)
@@ -28,7 +28,7 @@ class JobOptions:
         attempts: How often it is tried in all, 1 to 1000.
         backoff: The wait between attempts.
         timeout: Longest run of one attempt, above zero.
-        job_id: Its id: 1 to 128 of ``A-Z a-z 0-9 _ . -``. A second job with the id of one that still exists
+        job_id: Its id: 1 to 128 of ``A-Z a-z 0-9 _ -``. A second job with the id of one that still exists
             adds nothing; the first one is given back.
         correlation_id: Ties log lines together; 1 to 128 printable ASCII characters. None: a new one.
         keep_completed: How long the job is kept once completed; zero removes it at once.
@@ -86,7 +86,7 @@ class JobOptions:
         if self.priority not in set(Priority):
             faults.append(Fault("priority", f"{self.priority!r} is none of {', '.join(Priority)}"))
         if self.job_id is not None and not JOB_ID.match(self.job_id):
-            faults.append(Fault("jobId", f"{self.job_id[:140]!r} is not 1 to 128 of A-Z a-z 0-9 _ . -"))
+            faults.append(Fault("jobId", f"{self.job_id[:140]!r} is not 1 to 128 of A-Z a-z 0-9 _ -"))
         if self.correlation_id is not None and not CORRELATION_ID.match(self.correlation_id):
             faults.append(Fault("correlationId", "it is not 1 to 128 printable ASCII characters"))
         return faults

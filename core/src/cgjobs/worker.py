@@ -22,7 +22,7 @@ from cgjobs.broker.moves import Settlement
 from cgjobs.broker.presence import register, unregister
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import flush_progress, promote_due, reap_expired, write_progress
+from cgjobs.duties import flush_progress, promote_due, reap_expired, tell_set_aside, write_progress
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor
@@ -45,6 +45,7 @@ _EVENTS: Mapping[str, EventName] = {
     "completed": "job_completed",
     "retry": "job_retrying",
     "failed": "job_failed",
+    "quarantine": "job_failed",
     "snooze": "job_snoozed",
     "return": "job_returned",
 }
@@ -178,8 +179,8 @@ class Worker:
             asyncio.create_task(duty)
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                promote_due(self._link.send, list(self._places)),
-                reap_expired(self._link.send, self._config, self._registry),
+                promote_due(self._link.send, list(self._places), self._tell),
+                reap_expired(self._link.send, self._config.worker, self._tell),
                 write_progress(
                     self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
                 ),
@@ -219,6 +220,7 @@ class Worker:
         for claimed in turn.jobs:
             self._start(Run(claimed))
         self._slots.asked(wants, turn.left)
+        tell_set_aside(turn.set_aside, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)

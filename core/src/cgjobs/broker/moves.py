@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -29,7 +29,22 @@ STATES: Mapping[str, JobState] = {
     "stopped": JobState.CANCELLED,
 }
 
-OutcomeKind = Literal["completed", "retry", "failed", "snooze", "return"]
+OutcomeKind = Literal["completed", "retry", "failed", "quarantine", "snooze", "return"]
+
+
+@attrs.frozen
+class SetAside:
+    """Something that stood where a job should be and was put into quarantine.
+
+    Args:
+        queue: The queue concerned, or ``""``.
+        entry: What it was, at most 200 characters.
+        reason: Why it is no job.
+    """
+
+    queue: str
+    entry: str
+    reason: str
 
 
 @attrs.frozen
@@ -107,7 +122,8 @@ class Settlement:
     """How one claimed job ended, ready to be sent.
 
     Args:
-        kind: ``completed``, ``retry``, ``failed``, ``snooze`` or ``return``.
+        kind: ``completed``, ``retry``, ``failed``, ``quarantine`` (failed, since it is no job of ours),
+            ``snooze`` or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
@@ -150,11 +166,43 @@ class Turn:
         refused: Ids of jobs whose outcome came too late: they belong to another attempt by now.
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
+        set_aside: What was no job.
     """
 
     refused: tuple[str, ...]
     jobs: tuple[Claimed, ...]
     left: Mapping[str, int]
+    set_aside: tuple[SetAside, ...] = ()
+
+
+@attrs.frozen
+class Promotion:
+    """The reply to a promote.
+
+    Args:
+        promoted: Jobs made ready.
+        next_due: How long until the next one is due; None when there is none.
+        paused: Those of the queues asked for that are paused.
+        set_aside: What was no job.
+    """
+
+    promoted: int
+    next_due: timedelta | None
+    paused: frozenset[str]
+    set_aside: tuple[SetAside, ...]
+
+
+@attrs.frozen
+class Reaping:
+    """The reply to a reap.
+
+    Args:
+        jobs: (queue, id, ``recovered`` or ``poison``) for each job taken back.
+        set_aside: What was no job.
+    """
+
+    jobs: tuple[tuple[str, str, str], ...]
+    set_aside: tuple[SetAside, ...]
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -198,11 +246,12 @@ def turn(
     nonce = new_nonce()
     wanted = [part for want in wants.items() for part in want]
 
-    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any]) -> Turn:
+    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any], set_aside: list[bytes]) -> Turn:
         return Turn(
             tuple(text(job_id) for job_id in refused),
             tuple(_claimed(fields, nonce) for fields in jobs),
             {text(left[i]): left[i + 1] for i in range(0, len(left), 2)},
+            _set_aside(set_aside),
         )
 
     if not outcomes:
@@ -258,20 +307,29 @@ def progress(reports: Iterable[tuple[str, str, bytes]]) -> Call[int]:
     return Call((fcall("progress", *(part for report in reports for part in report)),), int)
 
 
-def reap(*, max_crashes: int, limit: int = 500) -> Call[list[tuple[str, str, str]]]:
-    """Take back jobs whose lease ended. Gives (queue, id, ``recovered`` or ``poison``) for each."""
-    return Call((fcall("reap", max_crashes, limit),), _triples)
+def reap(*, max_crashes: int, limit: int = 500) -> Call[Reaping]:
+    """Take back jobs whose lease ended."""
+    return Call(
+        (fcall("reap", max_crashes, limit),),
+        lambda reply: Reaping(tuple(_triples(reply[0])), _set_aside(reply[1])),
+    )
 
 
-def _triples(reply: list[bytes]) -> list[tuple[str, str, str]]:
-    return [(text(a), text(b), text(c)) for a, b, c in zip(*[iter(reply)] * 3, strict=True)]
+def _triples(reply: list[bytes]) -> Iterator[tuple[str, str, str]]:
+    return ((text(a), text(b), text(c)) for a, b, c in zip(*[iter(reply)] * 3, strict=True))
 
 
-def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[tuple[int, timedelta | None]]:
-    """Make due jobs ready. Gives how many, and how long until the next one is due."""
+def _set_aside(reply: list[bytes]) -> tuple[SetAside, ...]:
+    return tuple(SetAside(*triple) for triple in _triples(reply))
 
-    def parse(reply: list[int]) -> tuple[int, timedelta | None]:
-        return reply[0], None if reply[1] < 0 else timedelta(milliseconds=reply[1])
+
+def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
+    """Make due jobs ready."""
+
+    def parse(reply: list[Any]) -> Promotion:
+        promoted, due_ms, paused, set_aside = reply
+        next_due = None if due_ms < 0 else timedelta(milliseconds=due_ms)
+        return Promotion(promoted, next_due, frozenset(map(text, paused)), _set_aside(set_aside))
 
     return Call((fcall("promote", limit, *queues),), parse)
 

@@ -1,7 +1,8 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
--- Gives {jobs, left}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
---       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some.
+-- Gives {jobs, left, set aside}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
+--       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some;
+--       set aside: (queue, entry, reason) for each entry that was no job.
 -- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
 
 -- Pop up to n ids, level by level when the queue has levels.
@@ -35,7 +36,7 @@ end
 
 -- The fields of a waiting job, or nil after putting what stands there into quarantine.
 local function waiting_fields(queue, id, largest)
-  if #id > 128 or not string.match(id, '^[%w_.-]+$') then
+  if #id > 128 or not string.match(id, '^[%w_-]+$') then
     quarantine(queue, id, 'no id of a job')
     return nil
   end
@@ -48,6 +49,8 @@ local function waiting_fields(queue, id, largest)
     local sec, usec = now()
     keep_error(id, '', '1', 'its data has ' .. size .. ' bytes, more than ' .. largest, '')
     fail(queue, id, sec, usec, DEFAULT_FAILURE_TTL)
+    count('failed|' .. queue .. '|', 1)
+    publish({{'failed', queue, id, ''}})
     quarantine(queue, id, 'data larger than the limit')
     return nil
   end
@@ -109,5 +112,6 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
 end
 
 define('claim', {'allow-oom'}, function(_, args)
-  return claim_jobs(args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5]), args, 6)
+  local claimed = claim_jobs(args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5]), args, 6)
+  return {claimed[1], claimed[2], set_aside}
 end)

@@ -2,8 +2,15 @@
 -- Every move is one atomic function call: it runs whole or, when it raises, has changed nothing yet.
 -- The names of keys are those of keys.py; a test compares them.
 
+-- What the present call put into quarantine, (queue, entry, reason) each: the worker that called says so.
+local set_aside = {}
+
 local function define(name, flags, callback)
-  redis.register_function({function_name = PREFIX .. name, callback = callback, flags = flags})
+  local function fresh(keys, args)
+    set_aside = {}
+    return callback(keys, args)
+  end
+  redis.register_function({function_name = PREFIX .. name, callback = fresh, flags = flags})
 end
 
 local NORMAL = 'normal'
@@ -99,6 +106,7 @@ function quarantine(queue, entry, reason)
   safe('XADD', QUARANTINE, 'MAXLEN', '~', QUARANTINE_KEPT, '*', 'queue', queue, 'entry', string.sub(entry, 1, 200),
        'reason', reason)
   count('quarantined|' .. queue, 1)
+  for _, part in ipairs({queue, string.sub(entry, 1, 200), reason}) do set_aside[#set_aside + 1] = part end
 end
 
 -- Fields of a job's hash, or nil when there is no such hash. Never raises.

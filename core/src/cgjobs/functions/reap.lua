@@ -1,6 +1,6 @@
 -- reap: take jobs back whose lease ended. For workers; any number may do it.
 -- ARGV  how many crashes make a job poison, at most how many leases to look at
--- Gives {(queue, id, 'recovered' or 'poison') for each job}. Recoveries are counted apart from attempts.
+-- Gives {(queue, id, 'recovered' or 'poison') for each job, set aside}. Recoveries are counted apart from attempts.
 define('reap', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local most = tonumber(args[1])
@@ -40,5 +40,5 @@ define('reap', {'allow-oom'}, function(_, args)
     end
   end
   publish(events)
-  return done
+  return {done, set_aside}
 end)

@@ -5,7 +5,7 @@
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
 --       base64 of zlib), snooze, return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
--- Gives {ids whose outcome was refused, jobs, left}. An outcome counts only with the token of the running
+-- Gives {ids whose outcome was refused, jobs, left, set aside}. An outcome counts only with the token of the running
 -- attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
@@ -47,7 +47,7 @@ local function postpone(queue, id, sec, usec, delay_ms)
   safe('ZADD', delayed_key(queue), due, id)
 end
 
-local DONE = {completed = 'completed', retry = 'retried', failed = 'failed', snooze = 'snoozed', ['return'] = 'returned'}
+local DONE = {completed = 'completed', retry = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
@@ -71,7 +71,8 @@ local function settle_jobs(outcomes, worker, sec, usec)
         redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
                    math.max(0, whole(f[6]) - 1))
         postpone(queue, id, sec, usec, delay_ms)
-      elseif kind == 'failed' then
+      elseif kind == 'failed' or kind == 'quarantine' then
+        if kind == 'quarantine' then quarantine(queue, id, message) end
         keep_error(id, worker, attempt, message, blob)
         fail(queue, id, sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
       elseif kind == 'snooze' then
@@ -105,5 +106,5 @@ define('settle', {'allow-oom'}, function(_, args)
     resent = '0'
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
-  return {refused, claimed[1], claimed[2]}
+  return {refused, claimed[1], claimed[2], set_aside}
 end)
