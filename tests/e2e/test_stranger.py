@@ -272,6 +272,5 @@ def test_the_example_sends_to_slack_and_a_rate_limit_costs_no_attempt(delivery: 
     assert '"job_snoozed"' in delivery.log
 
 
-@pytest.mark.xfail(reason="cgjobs.logs lets httpx2 log every URL; to be silenced there", strict=True)
 def test_a_secret_setting_is_in_no_log_line(delivery: Delivery) -> None:
     assert "secret-token" not in delivery.log

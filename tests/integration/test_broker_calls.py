@@ -13,7 +13,7 @@ import redis
 
 from cgjobs import Client, JobState, Priority
 from cgjobs.broker import Call, Sender, moves, reads
-from cgjobs.broker.moves import Claimed, Settlement, Turn
+from cgjobs.broker.values import Claimed, Settlement, Turn
 from cgjobs.config import RedisConfig
 from tests.jobs import Note, config, raw, redis_config, registry, server_time
 from tests.proxy import Proxy

@@ -24,8 +24,8 @@ from cgjobs import (
     WaitTimeout,
     subtype,
 )
-from cgjobs.broker import moves
-from cgjobs.broker.moves import Settlement
+from cgjobs.broker import moves, values
+from cgjobs.broker.values import Settlement
 from tests.jobs import Count, Note, at_work, awaited, config, raw, registry, until
 
 HOUR = timedelta(hours=1)
@@ -37,7 +37,7 @@ def client(redis_url: str) -> Iterator[Client]:
         yield made
 
 
-def settle(client: Client, kind: moves.OutcomeKind, **facts: object) -> None:
+def settle(client: Client, kind: values.OutcomeKind, **facts: object) -> None:
     """Claim the next job and end it."""
     claim = moves.turn("w", (), {"work": 1}, lease=HOUR, largest=1 << 20)
     [claimed] = client._sender.send(claim).jobs

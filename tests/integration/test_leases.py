@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cgjobs import AsyncClient, Context, JobCancelled, JobState, Processor, subtype
+from cgjobs import AsyncClient, Context, Event, JobCancelled, JobState, Processor, subtype
 from cgjobs.broker import moves, reads
-from cgjobs.broker.moves import Claimed
+from cgjobs.broker.values import Claimed
 from cgjobs.worker import Worker
 from tests.conftest import ServerFactory
 from tests.jobs import AT_ONCE, Count, Note, at_work, awaited, config, raw, registry, running, until
@@ -62,27 +62,32 @@ async def test_a_dead_workers_job_is_back_within_lease_and_reap_interval_and_run
 
 @awaited
 async def test_the_third_time_its_worker_dies_a_job_fails_as_poison(redis_url: str) -> None:
-    tiny = timedelta(milliseconds=50)
-    events: list[str] = []
-    async with at_work(redis_url, settings=config(redis_url, lease=LEASE, reap_interval=REAP)) as work:
-        await work.client.queue("work").pause()
-        job = await work.client.enqueue(Note())
+    events: list[Event] = []
+    settings = config(redis_url, **FAST)
+    provided = registry(processors=[Processor("work"), Processor("mail")], events=events)
+    other = Worker(
+        settings, provided, queues=["mail"]
+    )  # takes back the jobs of every queue, runs none of these
+    async with AsyncClient(settings, provided) as client, running(other):
+        job = await client.enqueue(Note())
         for _ in range(3):
-            with raw(redis_url) as behind:
-                behind.hdel("cgjobs:queue:work", "paused")
-            await claim_as_if_by_a_worker_that_dies(work.client, tiny)
-            await work.client.queue("work").pause()
+            await claim_as_if_by_a_worker_that_dies(client, timedelta(milliseconds=50))
 
             async def back() -> bool:
-                return (await work.client.get(job.id)).state is not JobState.ACTIVE
+                return (await client.get(job.id)).state is not JobState.ACTIVE
 
             await until(back)
-        found = await work.client.get(job.id)
-        await until(lambda: "job_failed" in work.names(job.id))
-        events += work.names(job.id)
+        found = await client.get(job.id)
+        await until(lambda: any(event.name == "job_failed" for event in events))
+        told = [event for event in events if event.job_id == job.id]
 
     assert (found.state, found.attempt, found.recoveries) == (JobState.FAILED, 1, 3)
-    assert events == ["job_enqueued", "job_recovered", "job_recovered", "job_failed"]
+    assert [event.name for event in told] == [
+        "job_enqueued",
+        "job_recovered",
+        "job_recovered",
+        "job_failed",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])

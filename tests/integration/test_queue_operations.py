@@ -22,7 +22,7 @@ from cgjobs import (
     QueueStats,
     subtype,
 )
-from cgjobs.broker import moves
+from cgjobs.broker import moves, values
 from cgjobs.worker import Worker
 from tests.conftest import ServerFactory
 from tests.jobs import Note, at_work, awaited, config, raw, registry, until
@@ -36,18 +36,18 @@ def client(redis_url: str) -> Iterator[Client]:
         yield made
 
 
-def claim(client: Client, n: int = 1) -> list[moves.Claimed]:
+def claim(client: Client, n: int = 1) -> list[values.Claimed]:
     call = moves.turn("w", (), {"work": n}, lease=HOUR, largest=1 << 20)
     return list(client._sender.send(call).jobs)
 
 
-def settle(client: Client, *outcomes: moves.Settlement) -> None:
+def settle(client: Client, *outcomes: values.Settlement) -> None:
     client._sender.send(moves.turn("w", outcomes, {}, lease=HOUR, largest=1 << 20))
 
 
 def fail(client: Client, **options: object) -> str:
     job = client.enqueue(Note(), **options)  # type: ignore[arg-type]
-    settle(client, moves.Settlement("failed", claim(client)[0], "work.note", error="ValueError: no"))
+    settle(client, values.Settlement("failed", claim(client)[0], "work.note", error="ValueError: no"))
     return job.id
 
 
@@ -249,7 +249,7 @@ def test_a_failed_job_can_be_tried_again_with_all_its_attempts(client: Client) -
 
 def test_a_completed_job_that_is_kept_can_be_run_again(client: Client) -> None:
     job = client.enqueue(Note(), keep_completed=HOUR)
-    settle(client, moves.Settlement("completed", claim(client)[0], "work.note"))
+    settle(client, values.Settlement("completed", claim(client)[0], "work.note"))
 
     client.queue("work").retry(job.id)
 
@@ -321,7 +321,7 @@ def test_the_six_numbers_of_a_queue(client: Client) -> None:
     fail(client)
     client.enqueue_many([Note()] * 6)
     claimed = claim(client, 3)
-    settle(client, moves.Settlement("completed", claimed[0], "work.note"))
+    settle(client, values.Settlement("completed", claimed[0], "work.note"))
     client.enqueue(Note(), delay=HOUR)
     client.queue("work").pause()
 

@@ -670,13 +670,13 @@ async def test_a_queue_never_runs_more_jobs_than_its_concurrency(redis_url: str,
             @subtype("work.note")
             async def work_async(payload: Note, ctx: Context) -> None:
                 begin("work")
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.02)
                 end("work")
 
             @subtype("mail.count")
             async def mail_async(payload: Count, ctx: Context) -> None:
                 begin("mail")
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.02)
                 end("mail")
 
             return [work_async, mail_async]
@@ -684,13 +684,13 @@ async def test_a_queue_never_runs_more_jobs_than_its_concurrency(redis_url: str,
         @subtype("work.note")
         def work_plain(payload: Note, ctx: Context) -> None:
             begin("work")
-            time.sleep(0.002)
+            time.sleep(0.02)
             end("work")
 
         @subtype("mail.count")
         def mail_plain(payload: Count, ctx: Context) -> None:
             begin("mail")
-            time.sleep(0.002)
+            time.sleep(0.02)
             end("mail")
 
         return [work_plain, mail_plain]

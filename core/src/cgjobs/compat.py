@@ -20,7 +20,7 @@ import structlog
 from rq.results import Result
 
 from cgjobs import loading, plugins
-from cgjobs.broker.moves import Claimed
+from cgjobs.broker.values import Claimed
 from cgjobs.codec import PERFORM, Codec
 from cgjobs.config import Config
 from cgjobs.operations import queue_config

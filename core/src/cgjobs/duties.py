@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from cgjobs.broker import Call, moves
+from cgjobs.broker import Call, moves, values
 from cgjobs.config import WorkerConfig
 from cgjobs.event import Event
 from cgjobs.model import Progress
@@ -27,7 +27,7 @@ async def promote_due(send: Send, queues: Sequence[str], tell: Callable[[Event],
     """Make due jobs ready: look once a second, or when the next is due. Tells of queues held meanwhile."""
     held: frozenset[str] = frozenset()
     while True:
-        seen: moves.Promotion = await send(moves.promote(queues, limit=_AT_ONCE))
+        seen: values.Promotion = await send(moves.promote(queues, limit=_AT_ONCE))
         for queue in sorted(seen.paused - held):
             tell(Event("queue_paused", queue))
         for queue in sorted(held - seen.paused):
@@ -43,7 +43,7 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
     """Take back the jobs of dead workers, every reap interval."""
     while True:
         await asyncio.sleep(config.reap_interval.total_seconds())
-        seen: moves.Reaping = await send(moves.reap(max_crashes=config.max_crashes))
+        seen: values.Reaping = await send(moves.reap(max_crashes=config.max_crashes))
         for queue, job_id, fate in seen.jobs:
             if fate == "poison":
                 error = "Poison: its worker died again and again while it ran"
@@ -53,7 +53,7 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
         tell_set_aside(seen.set_aside, tell)
 
 
-def tell_set_aside(entries: Iterable[moves.SetAside], tell: Callable[[Event], None]) -> None:
+def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:
     """Tell of what the broker found where jobs should be."""
     for entry in entries:
         if JOB_ID.match(entry.entry):

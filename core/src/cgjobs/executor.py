@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker.moves import Claimed, OutcomeKind, Settlement, duration
+from cgjobs.broker.replies import duration
+from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
 from cgjobs.codec import Codec, Envelope, Unreadable
 from cgjobs.config import Config
 from cgjobs.duration import parse_duration

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, moves, reads
-from cgjobs.broker.moves import NewJob
+from cgjobs.broker import Steps, moves, reads, values
+from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
 from cgjobs.duration import format_duration
@@ -98,7 +98,7 @@ class Operations:
         priority = Priority(options.priority)
         extra: dict[str, str] = {}
         if options.timeout is not None:
-            extra["timeout_ms"] = str(moves.milliseconds(options.timeout))
+            extra["timeout_ms"] = str(values.milliseconds(options.timeout))
         if options.backoff is not None:
             extra["backoff"] = dump_backoff(options.backoff)
         new = NewJob(

@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
 
-from cgjobs.broker.moves import Claimed, Settlement
 from cgjobs.broker.reads import time as read_time
+from cgjobs.broker.values import Claimed, Settlement
 from cgjobs.codec import Envelope
 from cgjobs.context import Logger
 from cgjobs.model import Job, JobState, Priority, Progress

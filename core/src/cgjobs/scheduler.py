@@ -11,8 +11,8 @@ from typing import TypeVar
 import attrs
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from cgjobs.broker import AsyncSender, moves, reads
-from cgjobs.broker.moves import NewJob
+from cgjobs.broker import AsyncSender, moves, reads, replies
+from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.cron import next_fires, previous_fire
@@ -84,7 +84,7 @@ def view(name: str, cron: Cron, record: Mapping[str, str], now: datetime) -> Sch
         name,
         cron,
         tuple(next_fires(cron, now, 5)),
-        None if slot is None else datetime.fromtimestamp(moves.number(slot) / 1000, UTC),
+        None if slot is None else datetime.fromtimestamp(replies.number(slot) / 1000, UTC),
         reads.time(record.get("fired_at", "").encode()),
         int(float(record.get("jobs", "0"))),
         record.get("note", ""),
@@ -151,7 +151,7 @@ class Scheduler:
             record = await self._sender.send(reads.schedule(name))
             now = self._clock()
             slot = previous_fire(self._schedules[name], now)
-            last = moves.number(record.get("slot", "0"))
+            last = replies.number(record.get("slot", "0"))
             if last and slot is not None and slot.timestamp() * 1000 > last and now - slot < CATCH_UP:
                 return await self.fire(name, slot)
             return False

@@ -17,9 +17,9 @@ from typing import Any
 import attrs
 import structlog
 
-from cgjobs.broker import moves
-from cgjobs.broker.moves import Settlement
+from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
+from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import flush_progress, promote_due, reap_expired, tell_set_aside, write_progress
@@ -213,7 +213,7 @@ class Worker:
         )
         try:
             await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
-            turn: moves.Turn = await self._link.send(call)
+            turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
             raise

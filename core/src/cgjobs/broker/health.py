@@ -11,7 +11,8 @@ import attrs
 from cgjobs import keys
 from cgjobs.broker import library
 from cgjobs.broker.call import Call, Command
-from cgjobs.broker.moves import STATES, text
+from cgjobs.broker.replies import text
+from cgjobs.broker.values import STATES
 from cgjobs.model import JobState, Priority
 
 _REGISTRIES = {

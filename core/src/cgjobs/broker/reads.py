@@ -15,7 +15,8 @@ import orjson
 
 from cgjobs import keys
 from cgjobs.broker.call import Call, fcall_ro, together
-from cgjobs.broker.moves import STATES, duration, number, text
+from cgjobs.broker.replies import duration, number, text
+from cgjobs.broker.values import STATES
 from cgjobs.codec import Codec, Unreadable
 from cgjobs.model import AttemptError, Job, JobState, Priority, Progress, QueueStats, WorkerInfo
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 from cyclopts import App, Parameter
 
-from cgjobs.broker.moves import NewJob
+from cgjobs.broker.values import NewJob
 from cgjobs.cli.job_options import wire_options
 from cgjobs.cli.output import AsJson, show, show_json, talk
 from cgjobs.cli.session import Session

@@ -1,0 +1,207 @@
+"""What goes into the moves and comes out of them: frozen values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import attrs
+import orjson
+
+from cgjobs.model import JobState, Priority
+
+# RQ's names of a job's state, as they stand in its hash.
+STATES: Mapping[str, JobState] = {
+    "queued": JobState.WAITING,
+    "started": JobState.ACTIVE,
+    "scheduled": JobState.DELAYED,
+    "deferred": JobState.DEFERRED,
+    "created": JobState.DEFERRED,
+    "ready_to_enqueue": JobState.DEFERRED,
+    "finished": JobState.COMPLETED,
+    "failed": JobState.FAILED,
+    "canceled": JobState.CANCELLED,
+    "stopped": JobState.CANCELLED,
+}
+
+OutcomeKind = Literal["completed", "retry", "failed", "quarantine", "snooze", "return"]
+
+
+@attrs.frozen
+class SetAside:
+    """Something that stood where a job should be and was put into quarantine.
+
+    Args:
+        queue: The queue concerned, or ``""``.
+        entry: What it was, at most 200 characters.
+        reason: Why it is no job.
+    """
+
+    queue: str
+    entry: str
+    reason: str
+
+
+@attrs.frozen
+class NewJob:
+    """A job on its way into the broker.
+
+    Args:
+        queue: Where it waits.
+        id: Its id; ``own_id`` when the caller chose it.
+        priority: Its level.
+        due: Wait this long, or until then; None: ready at once.
+        data: The envelope in RQ's call form.
+        description: One line for people, without secrets.
+        timeout: Longest run of one attempt, for RQ's tools in whole seconds; None for no limit.
+        attempts: How often it is tried in all.
+        keep_completed, keep_failed: How long it is kept after its end.
+        extra: Further fields of its hash.
+    """
+
+    queue: str
+    id: str
+    own_id: bool
+    priority: Priority
+    due: timedelta | datetime | None
+    data: bytes
+    description: str
+    timeout: timedelta | None
+    attempts: int
+    keep_completed: timedelta
+    keep_failed: timedelta
+    extra: Mapping[str, str]
+
+    def arguments(self) -> tuple[str | bytes | int, ...]:
+        """The arguments of the server-side function, in its order."""
+        due = ""
+        if isinstance(self.due, timedelta):
+            due = f"+{milliseconds(self.due)}"
+        elif self.due is not None:
+            due = str(math.ceil(self.due.timestamp() * 1000))
+        return (
+            self.queue,
+            self.id,
+            int(self.own_id),
+            self.priority.value,
+            due,
+            self.data,
+            self.description,
+            math.ceil(self.timeout.total_seconds()) if self.timeout else -1,
+            self.attempts - 1,
+            math.ceil(self.keep_completed.total_seconds()),
+            math.ceil(self.keep_failed.total_seconds()),
+            orjson.dumps(self.extra) if self.extra else "",
+        )
+
+
+@attrs.frozen
+class Claimed:
+    """A job under a lease, as the claim gave it."""
+
+    queue: str
+    id: str
+    token: str
+    data: bytes
+    retries_made: int
+    retries_left: int
+    recoveries: int
+    created_at: str
+    priority: str
+    timeout_ms: str
+    backoff: str
+
+
+@attrs.frozen
+class Settlement:
+    """How one claimed job ended, ready to be sent.
+
+    Args:
+        kind: ``completed``, ``retry``, ``failed``, ``quarantine`` (failed, since it is no job of ours),
+            ``snooze`` or ``return``.
+        job: The claimed job.
+        subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
+        run_us: How long the attempt ran, in microseconds.
+        delay: Wait before the next attempt; for ``retry`` and ``snooze``.
+        error: Class and message of the error, one line; for ``retry`` and ``failed``.
+        blob: Base64: the result's JSON (``completed``) or the zlib-compressed traceback.
+    """
+
+    kind: OutcomeKind
+    job: Claimed
+    subtype: str = ""
+    run_us: int = 0
+    delay: timedelta = timedelta(0)
+    error: str = ""
+    blob: bytes = b""
+
+    def as_row(self) -> tuple[str | int, ...]:
+        """The outcome as the server-side function takes it."""
+        job = self.job
+        delay_ms = milliseconds(self.delay) if self.delay else 0
+        blob = self.blob.decode("ascii")
+        return (
+            self.kind,
+            job.queue,
+            job.id,
+            job.token,
+            self.subtype,
+            self.run_us,
+            delay_ms,
+            self.error,
+            blob,
+        )
+
+
+@attrs.frozen
+class Turn:
+    """The reply to one turn of a worker.
+
+    Args:
+        refused: Ids of jobs whose outcome came too late: they belong to another attempt by now.
+        jobs: What was claimed.
+        left: Waiting jobs in the queues that still have some.
+        set_aside: What was no job.
+    """
+
+    refused: tuple[str, ...]
+    jobs: tuple[Claimed, ...]
+    left: Mapping[str, int]
+    set_aside: tuple[SetAside, ...] = ()
+
+
+@attrs.frozen
+class Promotion:
+    """The reply to a promote.
+
+    Args:
+        promoted: Jobs made ready.
+        next_due: How long until the next one is due; None when there is none.
+        paused: Those of the queues asked for that are paused.
+        set_aside: What was no job.
+    """
+
+    promoted: int
+    next_due: timedelta | None
+    paused: frozenset[str]
+    set_aside: tuple[SetAside, ...]
+
+
+@attrs.frozen
+class Reaping:
+    """The reply to a reap.
+
+    Args:
+        jobs: (queue, id, ``recovered`` or ``poison``) for each job taken back.
+        set_aside: What was no job.
+    """
+
+    jobs: tuple[tuple[str, str, str], ...]
+    set_aside: tuple[SetAside, ...]
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, rounded up: never earlier than asked."""
+    return math.ceil(duration / timedelta(milliseconds=1))
