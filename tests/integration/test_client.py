@@ -17,6 +17,7 @@ from cgjobs import (
     Config,
     Context,
     Discard,
+    InvalidOption,
     Job,
     JobFailed,
     JobNotFound,
@@ -228,3 +229,11 @@ def test_the_functions_can_be_loaded_beforehand(client: Client) -> None:
 def test_a_job_says_which_queue_it_is_in_by_configuration_alone(redis_url: str) -> None:
     with Client(Config.development(), registry()) as client:
         assert client.queue("report").name == "report"
+
+
+def test_many_jobs_cannot_share_one_id(redis_url: str) -> None:
+    with Client(config(redis_url), registry()) as client:
+        with pytest.raises(InvalidOption, match="one id"):
+            client.enqueue_many([Note("a"), Note("b")], job_id="x")
+
+        assert client.queue("work").stats().waiting == 0

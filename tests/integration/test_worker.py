@@ -951,3 +951,24 @@ async def test_a_worker_says_what_it_found_where_a_job_should_be(redis_url: str)
 
         [event] = [event for event in work.events if event.name == "job_quarantined"]
         assert (event.queue, event.detail, event.error) == ("work", "'no such job'", "no id of a job")
+
+
+@awaited
+async def test_the_configured_threads_bound_what_runs_at_once(redis_url: str) -> None:
+    lock, now, most = threading.Lock(), [0], [0]
+
+    @subtype("work.note")
+    def busy(payload: Note, ctx: Context) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+
+    processors = [Processor("work", concurrency=10)]
+    async with at_work(redis_url, busy, processors=processors, settings=config(redis_url, threads=2)) as work:
+        await work.client.enqueue_many([Note()] * 20)
+        await until(lambda: work.names().count("job_completed") == 20)
+
+    assert most == [2]

@@ -95,8 +95,7 @@ class Client:
 
     def enqueue_many(self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]) -> list[Job]:
         """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent."""
-        chosen = JobOptions(**options)
-        prepared = [self.operations.new_job(payload, chosen) for payload in payloads]
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
         return self._sender.run(self.operations.enqueue(prepared))
 
     def queue(self, name: str) -> Queue:
@@ -209,8 +208,7 @@ class AsyncClient:
         self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]
     ) -> list[Job]:
         """Enqueue many jobs, like `Client.enqueue_many`."""
-        chosen = JobOptions(**options)
-        prepared = [self.operations.new_job(payload, chosen) for payload in payloads]
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
         return await self._sender.run(self.operations.enqueue(prepared))
 
     def queue(self, name: str) -> AsyncQueue:

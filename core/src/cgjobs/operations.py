@@ -79,6 +79,14 @@ class Operations:
         subtype = self.registry.subtype_for(payload)
         return self._prepare(subtype, self.codec.dump(subtype, payload), options)
 
+    def new_jobs(self, payloads: Iterable[object], options: JobOptions) -> list[tuple[NewJob, Job]]:
+        """The same for many with the same options; raises `InvalidOption` when they would share an id."""
+        prepared = [self.new_job(payload, options) for payload in payloads]
+        if options.job_id is not None and len(prepared) > 1:
+            fault = Fault("jobId", f"{len(prepared)} jobs cannot have one id; enqueue them one by one")
+            raise InvalidOption("the job's options", [fault])
+        return prepared
+
     def new_job_from_data(
         self, name: str, data: Mapping[str, Any], options: JobOptions
     ) -> tuple[NewJob, Job]:

@@ -22,10 +22,11 @@ class JobThreads:
     code, or swallows the exception, is given up: its attempt counts as timed out, its thread goes on.
 
     Args:
-        concurrency: How many handlers may run at once.
+        concurrency: How many handlers may run at once, those that were given up not counted.
     """
 
     def __init__(self, concurrency: int) -> None:
+        self._places = asyncio.Semaphore(concurrency)
         self._pool = ThreadPoolExecutor(concurrency + _SPARE, thread_name_prefix="cgjobs-job")
         self.stuck = 0
 
@@ -39,7 +40,10 @@ class JobThreads:
         Raises:
             JobTimeout: It ran longer than ``timeout``.
         """
-        call = _Interruptible(function)
+        async with self._places:
+            return await self._run(_Interruptible(function), timeout)
+
+    async def _run(self, call: _Interruptible, timeout: float | None) -> Any:
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         if timeout is None:
             return await future
