@@ -20,8 +20,8 @@ _HELP = (  # each paragraph on one line: the help is wrapped to the terminal
     "Data goes to standard output, talk to standard error. "
     "Exit codes: 0 well, 1 the operation or the awaited job failed, 2 wrong usage, payload or configuration, "
     "3 no broker, 4 not found, 5 refused.\n\n"
-    "As long as nothing is configured about Redis, all commands but worker and scheduler talk to the broker of "
-    "a running cgjobs dev, and say so."
+    "As long as nothing is configured about Redis, all commands but worker and scheduler talk to the broker "
+    "of a running cgjobs dev, and say so."
 )
 _GLOBAL = "Everywhere: --config FILE reads that file, --debug shows the traceback of an error."
 
