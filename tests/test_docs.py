@@ -386,7 +386,8 @@ async def _fields(url: str, seen: set[str]) -> None:
             "backoff": jobs.AT_ONCE,
         }
         failed = await work.client.enqueue(jobs.Note("bad"), timeout=timedelta(seconds=9), **options)
-        later = await work.client.enqueue(jobs.Note(), delay=timedelta(hours=1))
+        bound = {"unique": "k", "expires": timedelta(hours=2)}
+        later = await work.client.enqueue(jobs.Note(), delay=timedelta(hours=1), **bound)
         await work.client.wait(kept)
         with contextlib.suppress(cgjobs.JobFailed):
             await work.client.wait(failed)

@@ -39,6 +39,9 @@ class Options(TypedDict, total=False):
     timeout: timedelta | None
     job_id: str | None
     correlation_id: str | None
+    expires: timedelta | datetime | None
+    unique: str | None
+    unique_until: Literal["started", "done"] | timedelta
     keep_completed: timedelta | None
     keep_failed: timedelta | None
 

@@ -83,3 +83,8 @@ def wake(name: str) -> str:
 def schedule(name: str) -> str:
     """Hash of a schedule: its last fire and its history."""
     return f"cgjobs:schedule:{name}"
+
+
+def unique(name: str) -> str:
+    """Id of the job that has a unique key, ``<queue>:<key>``."""
+    return f"cgjobs:unique:{name}"

@@ -104,7 +104,7 @@ class Operations:
         timeout = options.timeout or subtype.timeout or queue.timeout
         attempts = options.attempts or queue.attempts
         priority = Priority(options.priority)
-        extra: dict[str, str] = {}
+        extra = options.extra()
         if options.timeout is not None:
             extra["timeout_ms"] = str(values.milliseconds(options.timeout))
         if options.backoff is not None:
@@ -142,13 +142,14 @@ class Operations:
         for start in range(0, len(prepared), BATCH):
             batch = prepared[start : start + BATCH]
             added = yield moves.enqueue(new for new, _ in batch)
-            for (_, job), is_new in zip(batch, added, strict=True):
-                if is_new:
+            for (_, job), answer in zip(batch, added, strict=True):
+                if answer is True:
                     jobs.append(job)
                     self.tell(Event("job_enqueued", job.queue, job.id, job.name, job.correlation_id))
                 else:
-                    existing = yield reads.job(job.id)
-                    jobs.append(attrs.evolve(existing or job, duplicate=True))
+                    holder = answer or job.id  # of its unique key, or of its id
+                    existing = yield reads.job(holder)
+                    jobs.append(attrs.evolve(existing or attrs.evolve(job, id=holder), duplicate=True))
         return jobs
 
     def find(self, job_id: str, queue: str | None = None) -> Steps[Job | None]:

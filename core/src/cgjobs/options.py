@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import attrs
 
@@ -11,6 +13,7 @@ from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import Backoff, Priority
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+UNIQUE = re.compile(r"[\x20-\x7e]{1,200}\Z")
 CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}\Z")
 MAX_ATTEMPTS = 1000
 MAX_DELAY = timedelta(days=3653)
@@ -31,6 +34,12 @@ class JobOptions:
         job_id: Its id: 1 to 128 of ``A-Z a-z 0-9 _ -``. A second job with the id of one that still exists
             adds nothing; the first one is given back.
         correlation_id: Ties log lines together; 1 to 128 printable ASCII characters. None: a new one.
+        expires: Not worth starting after this long, or after this time (aware): a job that no worker started
+            by then fails, saying so. Retries do not expire.
+        unique: A key of 1 to 200 printable ASCII characters that one job of the queue can have at a time. A
+            second job with it adds nothing; the one that has it is given back.
+        unique_until: How long the key is held: until the job has ``started``, until it is ``done``, or for a
+            time from now, whatever becomes of the job. A job that fails gives it back in any case.
         keep_completed: How long the job is kept once completed; zero removes it at once.
         keep_failed: How long the job is kept once failed.
     """
@@ -43,6 +52,9 @@ class JobOptions:
     timeout: timedelta | None = None
     job_id: str | None = None
     correlation_id: str | None = None
+    expires: timedelta | datetime | None = None
+    unique: str | None = None
+    unique_until: Literal["started", "done"] | timedelta = "done"
     keep_completed: timedelta | None = None
     keep_failed: timedelta | None = None
 
@@ -57,6 +69,21 @@ class JobOptions:
         """When the job is ready: after this long, at this time, or None for at once."""
         return self.at if self.at is not None else self.delay
 
+    def extra(self) -> dict[str, str]:
+        """What stands in further fields of the job's hash. Call `check` first."""
+        fields: dict[str, str] = {}
+        if self.expires is not None:
+            # By this host's clock: a few seconds of difference to the broker's do not matter to what expires.
+            by = datetime.now(UTC) + self.expires if isinstance(self.expires, timedelta) else self.expires
+            fields["expires_at"] = f"{by.timestamp():.3f}"
+        if self.unique is not None:
+            until = self.unique_until
+            fields["unique"] = self.unique
+            fields["unique_until"] = (
+                until if isinstance(until, str) else str(math.ceil(until.total_seconds() * 1000))
+            )
+        return fields
+
     def _when(self) -> list[Fault]:
         faults = []
         if self.delay is not None and not timedelta(0) <= self.delay <= MAX_DELAY:
@@ -65,6 +92,10 @@ class JobOptions:
             faults.append(Fault("at", f"{self.at} has no time zone; give an aware datetime"))
         if self.at is not None and self.delay is not None:
             faults.append(Fault("at", "give either delay or at, not both"))
+        if isinstance(self.expires, datetime) and self.expires.tzinfo is None:
+            faults.append(Fault("expires", f"{self.expires} has no time zone; give an aware datetime"))
+        if isinstance(self.expires, timedelta) and not timedelta(0) < self.expires <= MAX_DELAY:
+            faults.append(Fault("expires", f"{self.expires} is not above 0 and up to 10 years"))
         for name in ("keep_completed", "keep_failed"):
             kept = getattr(self, name)
             if kept is not None and not timedelta(0) <= kept <= MAX_DELAY:
@@ -87,6 +118,14 @@ class JobOptions:
             faults.append(Fault("priority", f"{self.priority!r} is none of {', '.join(Priority)}"))
         if self.job_id is not None and not JOB_ID.match(self.job_id):
             faults.append(Fault("jobId", f"{self.job_id[:140]!r} is not 1 to 128 of A-Z a-z 0-9 _ -"))
+        if self.unique is not None and not UNIQUE.match(self.unique):
+            faults.append(Fault("unique", "it is not 1 to 200 printable ASCII characters"))
+        if isinstance(self.unique_until, timedelta):
+            if not timedelta(milliseconds=1) <= self.unique_until <= MAX_DELAY:
+                faults.append(Fault("uniqueUntil", f"{self.unique_until} is not from 1 ms to 10 years"))
+        elif self.unique_until not in ("started", "done"):
+            hint = "write started, done or a duration such as 5m"
+            faults.append(Fault("uniqueUntil", f"{self.unique_until!r} is no end of a unique key; {hint}"))
         if self.correlation_id is not None and not CORRELATION_ID.match(self.correlation_id):
             faults.append(Fault("correlationId", "it is not 1 to 128 printable ASCII characters"))
         return faults

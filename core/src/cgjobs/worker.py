@@ -221,6 +221,8 @@ class Worker:
             self._start(Run(claimed))
         self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
+        for job in turn.dropped:
+            self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)

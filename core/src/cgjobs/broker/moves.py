@@ -31,13 +31,17 @@ def new_nonce() -> str:
     return secrets.token_hex(8)
 
 
-def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool]]:
-    """Add jobs. Gives for each whether it was added; False when another job has its id."""
+def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool | str]]:
+    """Add jobs.
+
+    Gives for each True when it was added, False when another job has its id, or the id of the job that has
+    its unique key.
+    """
     nonce = new_nonce()
     arguments = [argument for job in jobs for argument in job.arguments()]
     return Call(
         (fcall("enqueue", nonce, 0, *arguments),),
-        lambda reply: [added == 1 for added in reply],
+        lambda reply: [added == 1 if isinstance(added, int) else text(added) for added in reply],
         (fcall("enqueue", nonce, 1, *arguments),),
     )
 
@@ -62,12 +66,12 @@ def turn(
     nonce = new_nonce()
     wanted = [part for want in wants.items() for part in want]
 
-    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any], set_aside: list[bytes]) -> Turn:
+    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any], *found: list[bytes]) -> Turn:
         return Turn(
             tuple(text(job_id) for job_id in refused),
             tuple(_claimed(fields, nonce) for fields in jobs),
             {text(left[i]): left[i + 1] for i in range(0, len(left), 2)},
-            _set_aside(set_aside),
+            *map(_set_aside, found),
         )
 
     if not outcomes:
@@ -180,6 +184,8 @@ def retry(job_id: str, *, attempts: int) -> Call[JobState]:
 
 
 def _moved(job_id: str, status: str, move: str, hint: str) -> str:
+    if status.startswith("="):
+        raise JobStateError(job_id, "over", move, f"The job {status[1:]!r} has its unique key now.")
     if status == "missing":
         raise JobNotFound(job_id)
     if status.startswith("!"):

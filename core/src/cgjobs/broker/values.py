@@ -164,12 +164,14 @@ class Turn:
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
+        dropped: Jobs that had expired; they have failed.
     """
 
     refused: tuple[str, ...]
     jobs: tuple[Claimed, ...]
     left: Mapping[str, int]
     set_aside: tuple[SetAside, ...] = ()
+    dropped: tuple[SetAside, ...] = ()
 
 
 @attrs.frozen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -21,6 +21,12 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
     "--timeout": ("DURATION", "Longest run of one attempt."),
     "--job-id": ("TEXT", "Its id; while a job with this id exists, nothing is added."),
     "--correlation-id": ("TEXT", "Ties log lines together."),
+    "--expires": (
+        "DURATION|TIME",
+        "It fails when no worker has started it after this long, or by this time.",
+    ),
+    "--unique": ("TEXT", "While a job of the queue has this key, nothing is added."),
+    "--unique-until": ("started|done|DURATION", "How long it has the key. [default: done]"),
     "--keep-completed": ("DURATION", "How long the job is kept once completed."),
     "--keep-failed": ("DURATION", "How long the job is kept once failed."),
 }
@@ -80,7 +86,31 @@ def _text(value: object) -> str:
     raise ValueError(f"{value!r} is no text")
 
 
-_READERS = {"DURATION": parse_duration, "TIME": _time, "INT": _integer, "LEVEL": _text, "TEXT": _text}
+def _time_or_duration(value: object) -> timedelta | datetime:
+    try:
+        return parse_duration(value)
+    except ValueError:
+        try:
+            return datetime.fromisoformat(str(value))
+        except ValueError:
+            raise ValueError(
+                f"{value!r} is no duration such as 5m and no time such as 2026-01-31T12:00:00Z"
+            ) from None
+
+
+def _until(value: object) -> object:
+    return value if value in ("started", "done") else parse_duration(value)
+
+
+_READERS: Mapping[str, Callable[[object], object]] = {
+    "DURATION": parse_duration,
+    "DURATION|TIME": _time_or_duration,
+    "started|done|DURATION": _until,
+    "TIME": _time,
+    "INT": _integer,
+    "LEVEL": _text,
+    "TEXT": _text,
+}
 
 
 def _flag(wire: str) -> str:

@@ -1,8 +1,9 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
--- Gives {jobs, left, set aside}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
+-- Gives {jobs, left, set aside, dropped}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
 --       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some;
---       set aside: (queue, entry, reason) for each entry that was no job.
+--       set aside: (queue, entry, reason) for each entry that was no job;
+--       dropped: (queue, id, reason) for each job that had expired.
 -- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
 
 -- Pop up to n ids, level by level when the queue has levels.
@@ -28,10 +29,24 @@ local function take(queue, n, levels)
 end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
-                      'timeout_ms', 'backoff', 'token'}
+                      'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at'}
 
 local function claimed_reply(queue, id, f)
   return {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '', f[9] or ''}
+end
+
+-- Whether a job that has not started yet came too late; if so it fails, visibly.
+local function expired(queue, id, fields, sec, usec)
+  local by = tonumber(fields[13] or '')
+  if not by or by > sec + usec / 1e6 or whole(fields[3]) > 0 or whole(fields[5]) > 0 then return false end
+  local reason = 'Expired: it had to start before ' .. iso(math.floor(by), 0)
+  keep_error(id, '', '1', reason, '')
+  fail(queue, id, sec, usec, ttl_of(redis.call('HGET', job_key(id), 'failure_ttl'), DEFAULT_FAILURE_TTL))
+  release(queue, fields[11], id)
+  count('expired|' .. queue, 1)
+  publish({{'failed', queue, id, ''}})
+  for _, part in ipairs({queue, id, reason}) do dropped[#dropped + 1] = part end
+  return true
 end
 
 -- The fields of a waiting job, or nil after putting what stands there into quarantine.
@@ -86,7 +101,8 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
       local members, leases = {}, {}
       for _, id in ipairs(take(queue, n, state[2])) do
         local fields = waiting_fields(queue, id, largest)
-        if fields then
+        if fields and not expired(queue, id, fields, sec, usec) then
+          if fields[12] == 'started' then release(queue, fields[11], id) end
           redis.call('HSET', job_key(id), 'status', 'started', 'started_at', started, 'worker_name', worker, 'token',
                      token)
           jobs[#jobs + 1] = claimed_reply(queue, id, fields)
@@ -113,5 +129,5 @@ end
 
 define('claim', {'allow-oom'}, function(_, args)
   local claimed = claim_jobs(args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5]), args, 6)
-  return {claimed[1], claimed[2], set_aside}
+  return {claimed[1], claimed[2], set_aside, dropped}
 end)

@@ -2,10 +2,20 @@
 -- ARGV  nonce, resent (0 or 1), then 12 for each job:
 --       queue, id, own id (0 or 1), level, due ('' ready, '+ms' from now, 'ms' since the epoch), data,
 --       description, timeout in seconds, retries left, result_ttl, failure_ttl,
---       further fields (JSON object of strings, or '')
--- Gives for each job: 1 added, 0 its id was taken by another job.
+--       further fields (JSON object of strings, or ''); of these, unique is a key that one job of the queue
+--       has, until it has started or is done (unique_until), or for so many ms
+-- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key.
 -- Sent again with the same nonce it adds nothing and gives the same answer.
 local JOB_ARGS = 12
+
+-- Take a unique key for a job. Gives nil, or the id of the job that has it.
+local function take_unique(queue, id, extra)
+  local key, ms = unique_key(queue .. ':' .. extra.unique), tonumber(extra.unique_until)
+  local holder = safe('GET', key)
+  -- A key for some time is held without its job; the others only as long as that job exists.
+  if holder and (redis.call('PTTL', key) > 0 or redis.call('EXISTS', job_key(holder)) == 1) then return holder end
+  if ms then redis.call('SET', key, id, 'PX', ms) else redis.call('SET', key, id) end
+end
 
 local function add_jobs(args, at, nonce, again, sec, usec)
   local created = iso(sec, usec)
@@ -14,14 +24,22 @@ local function add_jobs(args, at, nonce, again, sec, usec)
     local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
     local key = job_key(id)
     local added = 1
+    local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
     if again then
+      if extra.unique and redis.call('EXISTS', key) == 0 then
+        local holder = safe('GET', unique_key(queue .. ':' .. extra.unique))
+        if holder and holder ~= id then added = holder end
+      end
       if own == '1' then
         local found = redis.pcall('HGET', key, 'nonce')
         if found and found ~= nonce then added = 0 end
       end
     elseif redis.call('EXISTS', key) == 1 then
       added = 0
-    else
+    elseif extra.unique then
+      added = take_unique(queue, id, extra) or 1
+    end
+    if not again and added == 1 then
       local at_ms
       if due == '' then at_ms = nil
       elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
@@ -36,10 +54,8 @@ local function add_jobs(args, at, nonce, again, sec, usec)
       end
       if not ready then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000) end
       if level ~= NORMAL then fields[#fields + 1] = 'priority'; fields[#fields + 1] = level end
-      if args[i + 11] ~= '' then
-        for name, value in pairs(cjson.decode(args[i + 11])) do
-          fields[#fields + 1] = name; fields[#fields + 1] = value
-        end
+      for name, value in pairs(extra) do
+        fields[#fields + 1] = name; fields[#fields + 1] = value
       end
       redis.call('HSET', key, unpack(fields))
       if ready then

@@ -4,10 +4,12 @@
 
 -- What the present call put into quarantine, (queue, entry, reason) each: the worker that called says so.
 local set_aside = {}
+-- Jobs that it found expired, (queue, id, reason) each.
+local dropped = {}
 
 local function define(name, flags, callback)
   local function fresh(keys, args)
-    set_aside = {}
+    set_aside, dropped = {}, {}
     return callback(keys, args)
   end
   redis.register_function({function_name = PREFIX .. name, callback = fresh, flags = flags})
@@ -69,6 +71,7 @@ local function cancelled_key(queue) return 'rq:canceled:' .. queue end
 local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
+local function unique_key(name) return 'cgjobs:unique:' .. name end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
 local LEASES, EVENTS, METRICS, QUARANTINE = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine'
 
@@ -155,6 +158,12 @@ local function keep_error(id, worker, attempt, message, blob, ttl)
   safe('XADD', key, 'MAXLEN', RESULTS_KEPT, '*', 'type', '2', 'worker_name', worker, 'exc_string', blob, 'attempt',
        attempt, 'error', message)
   if ttl then redis.call('EXPIRE', key, ttl) end
+end
+
+-- Give a unique key back, when this job has it.
+local function release(queue, name, id)
+  local key = name and unique_key(queue .. ':' .. name)
+  if key and safe('GET', key) == id then redis.call('DEL', key) end
 end
 
 local function fail(queue, id, sec, usec, ttl)

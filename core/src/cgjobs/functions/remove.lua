@@ -16,13 +16,14 @@ end
 
 define('remove', {'allow-oom'}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique')
   if not f or not (f[1] or f[2]) then
     return redis.call('DEL', job_key(id)) == 1 and 'garbage' or 'missing'
   end
   local status, queue = f[1] or 'garbage', f[2] or ''
   if status == 'started' then return '!started' end
   unlist(queue, id, level_of(f[3]), status)
+  release(queue, f[4], id)
   redis.call('DEL', job_key(id), results_key(id))
   publish({{'removed', queue, id, ''}})
   return status

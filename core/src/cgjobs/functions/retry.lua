@@ -1,20 +1,23 @@
 -- retry: give an ended job all its attempts again and make it ready. For operators.
 -- ARGV  id, attempts it has then
--- Gives the state it was in (RQ's name), 'missing', or '!' and the state that forbids it.
+-- Gives the state it was in (RQ's name), 'missing', '!' and the state that forbids it,
+-- or '=' and the id of the job that has its unique key now.
 define('retry', {}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until')
   if not f or not f[1] or not f[2] then return 'missing' end
   local status, queue, level = f[1], f[2], level_of(f[3])
   if status ~= 'failed' and status ~= 'finished' and status ~= 'canceled' and status ~= 'stopped' then
     return '!' .. status
   end
+  local holder = f[4] and take_unique(queue, id, {unique = f[4], unique_until = f[5]})
+  if holder and holder ~= id then return '=' .. holder end
   local sec, usec = now()
   unlist(queue, id, level, status)
   local key = job_key(id)
   redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')
-  redis.call('HDEL', key, 'ended_at', 'meta')
+  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at')
   redis.call('PERSIST', key)
   redis.call('PERSIST', results_key(id))
   push(queue, level, id, false)

@@ -5,7 +5,7 @@
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
 --       base64 of zlib), snooze, return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
--- Gives {ids whose outcome was refused, jobs, left, set aside}. An outcome counts only with the token of the running
+-- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of the running
 -- attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
@@ -57,7 +57,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
     local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
-                         'priority')
+                         'priority', 'unique', 'unique_until')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
@@ -66,6 +66,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
       if kind == 'completed' then
         complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), sec, usec)
         completed[queue] = (completed[queue] or 0) + 1
+        if f[9] == 'done' then release(queue, f[8], id) end
       elseif kind == 'retry' then
         keep_error(id, worker, attempt, message, blob)
         redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
@@ -75,6 +76,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
         if kind == 'quarantine' then quarantine(queue, id, message) end
         keep_error(id, worker, attempt, message, blob)
         fail(queue, id, sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+        release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
       else
@@ -106,5 +108,5 @@ define('settle', {'allow-oom'}, function(_, args)
     resent = '0'
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
-  return {refused, claimed[1], claimed[2], set_aside}
+  return {refused, claimed[1], claimed[2], set_aside, dropped}
 end)
