@@ -3,6 +3,7 @@
 #   make test    all tests, on real servers, with coverage
 #   make check   lint, format, types
 #   make chaos   30 workers killed and 30 stopped under load, and what was lost
+#   make mutants  seeded mistakes in the engine, each of which the state machine has to find
 #   make bench   how fast it is here, beside its peers
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN := $(UV) run --frozen --no-sync
 JOBS ?= auto
 READY := .venv/.ready
 
-.PHONY: demo test check format chaos bench lock clean
+.PHONY: demo test check format chaos mutants bench lock clean
 
 demo: $(READY)
 	@$(RUN) cgjobs demo $(ARGS)
@@ -33,6 +34,9 @@ format: $(READY)
 
 chaos: $(READY)
 	$(RUN) python -m tests.e2e.restarts $(ARGS)
+
+mutants: $(READY)
+	$(RUN) python -m tests.proof.mutants $(ARGS)
 
 bench: $(READY)
 	$(RUN) python -m benchmarks.throughput $(ARGS)

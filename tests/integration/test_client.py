@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from cgjobs import (
 )
 from cgjobs.broker import moves, values
 from cgjobs.broker.values import Settlement
+from cgjobs.config import LimitConfig
 from tests.jobs import Count, Note, at_work, awaited, config, raw, registry, until
 
 HOUR = timedelta(hours=1)
@@ -237,3 +239,33 @@ def test_many_jobs_cannot_share_one_id(redis_url: str) -> None:
             client.enqueue_many([Note("a"), Note("b")], job_id="x")
 
         assert client.queue("work").stats().waiting == 0
+
+
+def test_waiting_outlasts_a_broker_timeout_shorter_than_a_look(redis_url: str) -> None:
+    hasty = config(redis_url, broker={"timeout": timedelta(milliseconds=300)})
+    with Client(hasty, registry()) as client:
+        job = client.enqueue(Note())
+
+        with pytest.raises(WaitTimeout):
+            client.wait(job, timedelta(seconds=1))
+
+
+def test_a_payload_larger_than_the_usual_limit_is_seen_where_the_limit_is_raised(redis_url: str) -> None:
+    generous = config(redis_url, limits=LimitConfig(payload_bytes=1024 * 1024))
+    with Client(generous, registry()) as client:
+        job = client.enqueue(Note("x" * 300_000), correlation_id="c")
+
+        found = client.get(job.id)
+
+    assert len(found.payload["text"]) == 300_000
+    assert found.correlation_id == "c"
+
+
+def test_the_result_of_a_former_run_is_not_that_of_a_retried_job(client: Client) -> None:
+    job = client.enqueue(Note(), keep_completed=HOUR)
+    settle(client, "completed", blob=base64.b64encode(b'"old"'))
+    client.queue("work").retry(job.id)
+    settle(client, "completed")
+
+    assert client.get(job.id).result is None
+    assert client.wait(job) is None

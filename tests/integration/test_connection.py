@@ -242,11 +242,26 @@ async def test_a_worker_waits_while_its_password_is_being_changed(own_server: Se
         (exceptions.ResponseError("ERR Function not found"), FunctionsMissing),
         (exceptions.ResponseError("ERR unknown command 'FCALL'"), BrokerUnsupported),
         (exceptions.OutOfMemoryError("command not allowed"), BrokerError),
+        (exceptions.ResponseError("OOM allow-oom flag is not set on the function"), BrokerError),
         (exceptions.ResponseError("ERR whatever"), BrokerError),
     ],
 )
 def test_every_error_of_the_broker_is_one_of_ours(error: Exception, ours: type[BrokerError]) -> None:
     assert type(translate(error, RedisConfig())) is ours  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        exceptions.ResponseError("OOM allow-oom flag is not set on the function, can not run it"),
+    ],
+)
+def test_a_full_broker_is_called_full_and_the_remedy_named(error: exceptions.RedisError) -> None:
+    said = str(translate(error, RedisConfig()))
+
+    assert "is full" in said
+    assert "maxmemory" in said
 
 
 @pytest.mark.parametrize(

@@ -414,7 +414,6 @@ FIELDS = (
     "origin",
     "description",
     "worker_name",
-    "nonce",
     "data",
 )
 VALUES = (

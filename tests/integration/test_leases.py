@@ -13,9 +13,10 @@ import pytest
 from cgjobs import AsyncClient, Context, Event, JobCancelled, JobState, Processor, subtype
 from cgjobs.broker import moves, reads
 from cgjobs.broker.values import Claimed
+from cgjobs.leases import LeaseKeeper
 from cgjobs.worker import Worker
 from tests.conftest import ServerFactory
-from tests.jobs import AT_ONCE, Count, Note, at_work, awaited, config, raw, registry, running, until
+from tests.jobs import AT_ONCE, PATIENCE, Count, Note, at_work, awaited, config, raw, registry, running, until
 from tests.proxy import Proxy
 
 LEASE = timedelta(seconds=1)
@@ -365,3 +366,24 @@ async def test_nothing_that_was_claimed_runs_with_a_worn_out_lease_after_a_parti
 
     assert runs == [0, 1]
     assert (stats.completed, stats.active, stats.waiting) == (1, 0, 0)
+
+
+def test_an_unforeseen_error_does_not_end_the_renewing_of_leases(redis_url: str) -> None:
+    asked = threading.Event()
+    answers = iter([RuntimeError("unforeseen")])
+
+    def jobs() -> list[tuple[str, str, str]]:
+        if error := next(answers, None):
+            raise error
+        asked.set()
+        return []
+
+    keeper = LeaseKeeper(
+        "w", ["work"], "0", config(redis_url, **FAST), jobs, time.monotonic, lambda attempts: None
+    )
+
+    keeper.start()
+
+    assert asked.wait(PATIENCE)
+    keeper.end()
+    keeper.join()

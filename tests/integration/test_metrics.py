@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cgjobs import AsyncClient, Context, Discard, Processor, plugins, subtype
+from cgjobs import AsyncClient, ConfigError, Context, Discard, Processor, plugins, subtype
 from cgjobs.broker import library
 from cgjobs.builtin.metrics import BUCKETS, Metrics
 from cgjobs.worker import Worker
@@ -166,3 +167,17 @@ async def test_a_worker_that_waits_for_its_broker_is_live_and_not_ready(own_serv
         await until(lambda: _is_ready(worker))
 
     assert (live[0], ready[0]) == (200, 503)
+
+
+@awaited
+async def test_a_port_that_is_taken_is_named_with_what_to_do(redis_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        provided = plugins.load(
+            found=(), extra=[("test", plugin(note, processors=[Processor("work")])), ("metrics", Metrics())]
+        )
+
+        with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*another port"):
+            await Worker(config(redis_url, metrics_port=port), provided).run()

@@ -12,7 +12,7 @@ import attrs
 import pytest
 import time_machine
 
-from cgjobs import Cron, Discard, Event, Processor, Slot
+from cgjobs import BrokerDenied, Cron, Discard, Event, Processor, Slot
 from cgjobs.broker import Sender, reads
 from cgjobs.client import Client
 from cgjobs.plugins import Registry
@@ -21,6 +21,11 @@ from tests.jobs import Note, awaited, config, note, raw, registry, until
 
 EVERY_MINUTE = Cron("* * * * *")
 SLOT = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+
+
+@attrs.frozen
+class Account:
+    password: str = attrs.field(repr=False)
 
 
 def nightly(slot: Slot) -> Iterator[Note]:
@@ -220,3 +225,45 @@ def test_a_schedule_that_never_fired_shows_so() -> None:
     shown = view("work", Cron("@daily"), {}, SLOT)
 
     assert (shown.last_slot, shown.fired_at, shown.jobs, shown.note) == (None, None, 0, "")
+
+
+@awaited
+async def test_a_scheduler_says_when_the_broker_is_away_and_when_it_is_back(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    monkeypatch.setattr("cgjobs.scheduler._RETRY", timedelta(milliseconds=50))
+    answers = iter([BrokerDenied("wrong password"), BrokerDenied("wrong password"), None])
+
+    async def attempt() -> None:
+        if error := next(answers):
+            raise error
+
+    async with a_scheduler(redis_url, scheduled(events=events)) as scheduler:
+        await scheduler._persist(attempt)
+
+    assert [(event.name, event.error, event.detail) for event in events] == [
+        ("broker_lost", "wrong password", "scheduler"),
+        ("broker_back", "", "scheduler"),
+    ]
+
+
+@awaited
+async def test_what_a_schedule_raises_is_noted_in_one_line_without_secrets(redis_url: str) -> None:
+    def fails(slot: Slot) -> Iterator[Note]:
+        raise ValueError(f"cannot\nlog in with {slot.settings(Account).password} \udc80")
+
+    events: list[Event] = []
+    provided = attrs.evolve(scheduled(fails, events), settings={Account: Account("canary")})
+
+    async with a_scheduler(redis_url, provided) as scheduler:
+        assert await scheduler.fire("work", SLOT)
+
+    assert [event.error for event in events] == ["ValueError: cannot log in with ******** \\udc80"]
+
+
+@pytest.mark.parametrize("record", [{"slot": "9" * 18, "jobs": "many"}, {"slot": "x", "fired_at": "y"}])
+def test_garbage_in_a_schedules_record_is_shown_as_nothing(record: dict[str, str]) -> None:
+    seen = view("work", EVERY_MINUTE, record, SLOT)
+
+    assert (seen.last_slot, seen.fired_at, seen.jobs) == (None, None, 0)

@@ -90,6 +90,14 @@ def test_secrets_are_hidden_by_name_and_in_addresses(stream: io.StringIO) -> Non
     assert lines(stream)[0]["data"]["url"] == "https://********@host/"
 
 
+def test_a_password_with_an_at_sign_is_hidden_whole(stream: io.StringIO) -> None:
+    logs.configure("json", stream=stream)
+
+    structlog.get_logger().info("x", url="redis://:can@ary@host:6379/0")
+
+    assert lines(stream)[0]["data"]["url"] == "redis://********@host:6379/0"
+
+
 def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
     logs.configure("json", stream=stream)
     try:

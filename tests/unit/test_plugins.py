@@ -13,6 +13,7 @@ import pytest
 
 from cgjobs import (
     Context,
+    Cron,
     Event,
     PluginError,
     Processor,
@@ -70,6 +71,21 @@ class Settings:
 
 @subtype("ghost.note")
 def orphan(payload: Count, ctx: Context) -> None:
+    pass
+
+
+@attrs.frozen
+class Unwritable:
+    when: range
+
+
+@subtype("other.unwritable")
+def unwritable(payload: Unwritable, ctx: Context) -> None:
+    pass
+
+
+@subtype("other.count")
+def count_other(payload: Count, ctx: Context) -> None:
     pass
 
 
@@ -314,3 +330,23 @@ def test_the_installed_plugins_are_found_and_work() -> None:
     registry = load(strict=True)
 
     assert {"cleanup", "maintenance", "notification", "report"} <= set(registry.processors)
+
+
+@pytest.mark.parametrize("cron", [Cron("61 0 * * *"), Cron("0 0 * * *", "Europe/Berln")])
+def test_a_plugin_with_a_wrong_schedule_is_broken_and_the_others_work(cron: Cron) -> None:
+    made = Processor("other", schedule=cron, on_schedule=lambda slot: [])
+
+    registry = load(found=[WORK, point("other", lambda: plugin(count_other, processors=[made]))])
+
+    other = info(registry, "other")
+    assert other.state == "quarantined"
+    assert repr(cron.expression) in other.reason or repr(cron.timezone) in other.reason
+    assert info(registry, "work").state == "loaded"
+
+
+def test_a_plugin_whose_payload_has_no_wire_form_is_broken_and_says_which_field() -> None:
+    registry = load(found=[WORK, point("other", lambda: plugin(unwritable, processors=[Processor("other")]))])
+
+    assert info(registry, "other").state == "quarantined"
+    assert "'when' of Unwritable" in info(registry, "other").reason
+    assert info(registry, "work").state == "loaded"

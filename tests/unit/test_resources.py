@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -167,3 +168,22 @@ def test_a_slow_factory_does_not_hold_up_another_one() -> None:
 
         assert slow.result() is True
     asyncio.run(resources.close())
+
+
+@awaited
+async def test_what_does_not_end_is_given_up_and_the_others_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Endless:
+        async def aclose(self) -> None:
+            await asyncio.sleep(3600)
+
+    monkeypatch.setattr("cgjobs.resources._PATIENCE", 0.05)
+    resources = Resources()
+    file = resources.use(io.StringIO)
+    resources.use(Endless)
+
+    [fault] = await resources.close()
+
+    assert isinstance(fault, TimeoutError)
+    assert file.closed

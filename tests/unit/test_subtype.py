@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,23 @@ def test_a_handler_takes_a_payload_and_a_context() -> None:
 
 def test_two_subtypes_of_the_same_parts_are_not_the_same() -> None:
     assert Subtype("work.note", Note, note.handler) != note
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"isolation": "thread"}, "it is 'inline' or 'process'"),
+        ({"memory": 1}, "needs isolation='process'"),
+        ({"isolation": "process", "memory": 0}, "must be above zero"),
+    ],
+)
+def test_wrong_isolation_is_refused_at_import(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        subtype("work.note", **options)
+
+
+def test_an_async_handler_cannot_be_isolated() -> None:
+    async def handler(payload: Note, ctx: Context) -> None: ...
+
+    with pytest.raises(ValueError, match="only 'def' can be isolated"):
+        subtype("work.note", isolation="process")(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 
 import attrs
@@ -88,3 +89,10 @@ def test_what_is_no_context_manager_is_given_as_it_is() -> None:
     with RecordingContext() as ctx:
         assert ctx.use(dict, a=1) == {"a": 1}
         assert ctx.use(made, 3) == 3
+
+
+def test_what_has_only_a_close_is_closed_at_the_end_too() -> None:
+    with RecordingContext() as ctx:
+        file = ctx.use(io.StringIO, "x")
+
+    assert file.closed

@@ -153,3 +153,21 @@ async def test_a_timeout_that_a_handler_raises_by_itself_keeps_its_words() -> No
     async with job_threads() as pool:
         with pytest.raises(TimeoutError, match="the database"):
             await pool.run(fail, 5.0)
+
+
+@awaited
+async def test_a_job_that_timed_out_before_a_thread_was_free_never_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cgjobs.threads._SPARE", 0)
+    monkeypatch.setattr("cgjobs.threads._STUCK_AFTER", 0.05)
+    released, began = threading.Event(), threading.Event()
+    async with job_threads(1) as pool:
+        for function in (released.wait, began.set):
+            with pytest.raises(JobTimeout):
+                await pool.run(function, 0.05)
+
+        released.set()
+
+        assert await pool.run(lambda: "next", None) == "next"
+    assert not began.is_set()

@@ -1,4 +1,4 @@
-"""The way in for programs: `Client` blocks, `AsyncClient` is awaited; both offer the same.
+"""The way in for programs: `Client` blocks, `AsyncClient` is awaited; both can do the same with jobs.
 
 ::
 
@@ -97,7 +97,12 @@ class Client:
         return self._sender.run(self.operations.enqueue([prepared]))[0]
 
     def enqueue_many(self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]) -> list[Job]:
-        """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent."""
+        """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent.
+
+        Raises:
+            InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
+            BrokerUnavailable: No acknowledgement in time; any number of them may have been added.
+        """
         prepared = self.operations.new_jobs(payloads, JobOptions(**options))
         return self._sender.run(self.operations.enqueue(prepared))
 
@@ -174,6 +179,18 @@ class Queue:
         """Give an ended job all its attempts again; raises `JobNotFound`, `JobStateError`."""
         return self._run(self._operations.retry(job_id, self.name))
 
+    def cancel(self, job_id: str) -> JobState:
+        """End a job on purpose; raises `JobNotFound`, or `JobStateError` when it has ended.
+
+        A job that waits ends at once. A running one is told within a second: an ``async def`` handler is
+        cancelled, a ``def`` handler meets `JobCancelled` at its next ``ctx.progress``. One that completes all
+        the same has completed.
+
+        Returns:
+            The state it was in.
+        """
+        return self._run(self._operations.cancel(job_id, self.name))
+
     def pause(self) -> bool:
         """Hold the queue; nothing starts once this has returned. Gives whether that changed something."""
         return self._run(self._operations.pause(self.name))
@@ -192,7 +209,7 @@ class Queue:
 
 
 class AsyncClient:
-    """`Client` for asyncio: the same methods, awaited. Belongs to one event loop."""
+    """`Client` for asyncio: the same methods but `load_functions`, awaited. Belongs to one event loop."""
 
     def __init__(self, config: Config | None = None, registry: Registry | None = None) -> None:
         self.operations = _operations(config, registry)
@@ -276,6 +293,10 @@ class AsyncQueue:
     async def retry(self, job_id: str) -> Job:
         """Give an ended job all its attempts again, like `Queue.retry`."""
         return await self._run(self._operations.retry(job_id, self.name))
+
+    async def cancel(self, job_id: str) -> JobState:
+        """End a job on purpose, like `Queue.cancel`."""
+        return await self._run(self._operations.cancel(job_id, self.name))
 
     async def pause(self) -> bool:
         """Hold the queue, like `Queue.pause`."""

@@ -79,12 +79,7 @@ _FIELDS = (
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
     _Field("day of month", 1, 31),
-    _Field(
-        "month",
-        1,
-        12,
-        _MONTHS,
-    ),
+    _Field("month", 1, 12, _MONTHS),
     _Field("day of week", 0, 7, _DAYS),
 )
 

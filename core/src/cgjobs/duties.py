@@ -48,9 +48,20 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
             if fate == "poison":
                 error = "Poison: its worker died again and again while it ran"
                 tell(Event("job_failed", queue, job_id, error=error))
+            elif fate == "cancelled":
+                tell(Event("job_cancelled", queue, job_id))
             else:
                 tell(Event("job_recovered", queue, job_id))
         tell_set_aside(seen.set_aside, tell)
+
+
+async def cancel_asked(send: Send, worker: str, cancel: Callable[[frozenset[tuple[str, str]]], None]) -> None:
+    """Cancel the running jobs that somebody wants cancelled: look once a second."""
+    heard: frozenset[tuple[str, str]] = frozenset()
+    while True:
+        heard = await send(moves.cancels(worker, heard))
+        cancel(heard)
+        await asyncio.sleep(_LOOK.total_seconds())
 
 
 def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:

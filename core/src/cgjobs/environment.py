@@ -17,7 +17,7 @@ PREFIX = "CGJOBS_"
 OTHER_VARIABLES = frozenset(
     {
         "CGJOBS_CONFIG",  # path of the configuration file
-        "CGJOBS_STATE_DIR",  # where `cgjobs dev` and `cgjobs demo` keep their server
+        "CGJOBS_STATE_DIR",  # where `cgjobs dev` keeps its broker
         "CGJOBS_LOG_FORMAT",  # json or pretty
         "CGJOBS_LOG_LEVEL",  # debug, info, warn or error
         "CGJOBS_TEST_SERVER",  # which server the tests start
@@ -80,9 +80,7 @@ def overlay(
             close = suggest(name.removeprefix(PREFIX).upper(), [each.removeprefix(PREFIX) for each in known])
             hint = f"did you mean {PREFIX + close!r}?" if close else "its keys are those of cgjobs.toml"
             faults.append(Fault(name, f"unknown variable; {hint}"))
-    for variable in sorted(
-        variables, key=lambda each: (each.name.startswith(PREFIX), each.path[-1] == "url")
-    ):
+    for variable in sorted(variables, key=lambda each: each.weight):
         _put(table, variable, environ, faults)
     return faults
 

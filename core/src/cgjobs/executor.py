@@ -25,6 +25,7 @@ from cgjobs.config import Config
 from cgjobs.duration import parse_duration
 from cgjobs.errors import QueueNotFound
 from cgjobs.event import Event
+from cgjobs.isolation import Children, Crashed, Reported
 from cgjobs.model import Backoff
 from cgjobs.operations import queue_config
 from cgjobs.outcomes import Discard, JobTimeout
@@ -34,7 +35,7 @@ from cgjobs.resources import Resources
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.threads import JobThreads
-from cgjobs.verdict import MESSAGE_CHARACTERS, judge, one_line
+from cgjobs.verdict import MESSAGE_CHARACTERS, Verdict, judge, one_line
 from cgjobs.wrapping import Wrappers
 
 UNKNOWN_HERE = timedelta(seconds=10)
@@ -58,6 +59,7 @@ class Executor:
         registry: The plugins.
         codec: Payloads from the wire.
         threads: Where ``def`` handlers run.
+        children: Where isolated handlers run.
         resources: What ``ctx.use`` opens.
         log: Gives the logger that handlers log with.
         rng: Source of the backoff's jitter.
@@ -69,12 +71,13 @@ class Executor:
         registry: Registry,
         codec: Codec,
         threads: JobThreads,
+        children: Children,
         resources: Resources,
         log: Callable[[], Any],
         rng: random.Random | None = None,
     ) -> None:
         self._config, self._registry, self._codec = config, registry, codec
-        self._threads, self._resources, self._log = threads, resources, log
+        self._threads, self._children, self._resources, self._log = threads, children, resources, log
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._wrappers = Wrappers(registry)
         self._is_async = {name: subtype.is_async for name, subtype in registry.subtypes.items()}
@@ -109,6 +112,9 @@ class Executor:
 
     async def _call(self, run: Run, subtype: Subtype[Any, Any], payload: object, envelope: Envelope) -> Any:
         timeout = self._timeout(run.claimed, subtype)
+        if subtype.isolation == "process":
+            run.cancellable = True
+            return await self._children.run(run, subtype, envelope, timeout)
         seconds = None if timeout is None else timeout.total_seconds()
         ctx = RunContext(run, envelope, timeout, self._log, self._registry.settings, self._resources)
         run.cancellable = self._is_async[subtype.name]
@@ -144,20 +150,38 @@ class Executor:
 
     def _judged(self, run: Run, payload: object, error: BaseException) -> Settlement:
         claimed = run.claimed
-        verdict = judge(
+        if isinstance(error, Crashed):
+            return self._crashed(run, error)
+        if isinstance(error, Reported):
+            verdict = self._verdict(claimed, error.cause)
+            return self._ended(
+                run, verdict.kind, delay=verdict.delay, error=error.line, blob=_packed(error.trace)
+            )
+        verdict = self._verdict(claimed, error)
+        secrets = (payload, *self._registry.settings.values())
+        trace = b""
+        if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
+            trace = _packed(shown_traceback(secrets, error))
+        message = redact(secrets, verdict.error)[:MESSAGE_CHARACTERS]
+        return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
+
+    def _crashed(self, run: Run, error: Crashed) -> Settlement:
+        """Its process ended: an attempt is used up, and the job is poison once that happened too often."""
+        crashes, most = run.claimed.recoveries + 1, self._config.worker.max_crashes
+        if crashes >= most:
+            return self._ended(run, "failed", error=f"Poison: {error}; crash {crashes} of {most}")
+        verdict = self._verdict(run.claimed, error)
+        kind: OutcomeKind = "crashed" if verdict.kind == "retry" else verdict.kind
+        return self._ended(run, kind, delay=verdict.delay, error=verdict.error[:MESSAGE_CHARACTERS])
+
+    def _verdict(self, claimed: Claimed, error: BaseException) -> Verdict:
+        return judge(
             error,
             attempt=claimed.retries_made + 1,
             attempts_left=claimed.retries_left,
             backoff=self._backoff(claimed),
             rng=self._rng,
         )
-        secrets = (payload, *self._registry.settings.values())
-        trace = b""
-        if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
-            shown = _cut(redact(secrets, _traceback(error)))
-            trace = base64.b64encode(zlib.compress(shown.encode("utf-8", "backslashreplace"), 1))
-        message = redact(secrets, verdict.error)[:MESSAGE_CHARACTERS]
-        return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
 
     def _ended(
         self,
@@ -192,14 +216,20 @@ async def _limited(coroutine: Any, seconds: float | None) -> Any:
         raise
 
 
-def _traceback(error: BaseException) -> str:
-    """The traceback from the handler's first frame on, without frame locals."""
+def shown_traceback(secrets: object, error: BaseException) -> str:
+    """The traceback from the handler's first frame on, without frame locals or secrets, cut at its start.
+
+    Args:
+        secrets: Payload and settings, whose secret fields must not be seen.
+        error: What the handler raised.
+    """
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
     shown = traceback.TracebackException(type(error), error, frames, capture_locals=False)
-    return "".join(shown.format())
-
-
-def _cut(text: str) -> str:
+    text = redact(secrets, "".join(shown.format()))
     return text if len(text) <= _TRACEBACK_CHARACTERS else "[...]" + text[-_TRACEBACK_CHARACTERS:]
+
+
+def _packed(trace: str) -> bytes:
+    return base64.b64encode(zlib.compress(trace.encode("utf-8", "backslashreplace"), 1)) if trace else b""

@@ -85,6 +85,16 @@ def schedule(name: str) -> str:
     return f"cgjobs:schedule:{name}"
 
 
+def cancels(worker: str) -> str:
+    """Set of the running jobs, ``<job id>:<attempt token>``, that a worker shall cancel."""
+    return f"cgjobs:cancels:{worker}"
+
+
 def unique(name: str) -> str:
     """Id of the job that has a unique key, ``<queue>:<key>``."""
     return f"cgjobs:unique:{name}"
+
+
+def answer(nonce: str) -> str:
+    """What an enqueue that did not add all its jobs answered, for the same call sent again."""
+    return f"cgjobs:answer:{nonce}"

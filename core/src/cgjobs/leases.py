@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
+import structlog
+
 from cgjobs.broker import Sender, moves
 from cgjobs.broker.presence import register
 from cgjobs.config import Config
@@ -60,6 +62,8 @@ class LeaseKeeper(threading.Thread):
                 self._renew()
             except BrokerError:
                 continue  # the worker's loop meets the same broker and says so; leases outlive two misses
+            except Exception as error:  # without this thread every running job would soon run twice
+                structlog.get_logger().error("leases_not_renewed", error=repr(error))
         self._sender.close()
 
     def _renew(self) -> None:

@@ -17,6 +17,21 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _INTERVAL = 0.2
 
 
+def follow(owner: int, number: int = signal.SIGTERM) -> bool:
+    """Have the kernel send us a signal when the thread that started us ends. Linux.
+
+    Args:
+        owner: Process id of our parent.
+        number: The signal.
+
+    Returns:
+        Whether the parent is still there: False when it died before the kernel knew of our wish.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    return os.getppid() == owner
+
+
 def become(owner: int, command: list[str]) -> None:
     """Replace this process by ``command``, which gets SIGTERM when the thread that started us ends. Linux.
 
@@ -24,9 +39,7 @@ def become(owner: int, command: list[str]) -> None:
         owner: Process id of our parent; when it is gone already, nothing is started.
         command: Path of the program and its arguments. It inherits our file descriptors.
     """
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() == owner:  # else it died before the kernel knew that we want to hear of it
+    if follow(owner):
         os.execv(command[0], command)  # noqa: S606 - no shell is the point
 
 

@@ -19,7 +19,7 @@ import structlog
 LogFormat = Literal["json", "pretty"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+_USERINFO = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: a password may hold one
 HIDDEN = "********"
 
 
@@ -40,12 +40,21 @@ def configure(format: LogFormat | None = None, level: str = "info", stream: Text
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+    forward_libraries(LEVELS[level])
+
+
+def forward_libraries(level: int) -> None:
+    """Hand what libraries log by the standard module to structlog.
+
+    Args:
+        level: Less is dropped.
+    """
     root = logging.getLogger()
     root.handlers = [_Forward()]
-    root.setLevel(LEVELS[level])
+    root.setLevel(level)
     # HTTP clients log whole addresses, in which a secret may stand.
     for noisy in ("apscheduler", "asyncio", "httpx", "httpx2", "urllib3"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, LEVELS[level]))
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, level))
 
 
 # Tracebacks without the values of local variables, which may be secret.

@@ -159,7 +159,8 @@ class Job:
         priority: Its level.
         attempt: The attempt that runs or runs next, counted from 1.
         attempts: How many attempts it has in all.
-        recoveries: How often it was taken back from a dead worker; no attempt is used up by that.
+        recoveries: How often it was taken back from a dead worker, which uses up no attempt, or crashed the
+            process of its isolated handler, which does.
         correlation_id: Ties log lines of one request together.
         created_at, started_at, ended_at: By the server's clock; None when that has not happened.
         run_at: When a delayed job is due, otherwise None.

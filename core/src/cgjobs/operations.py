@@ -127,7 +127,7 @@ class Operations:
             id=job_id,
             queue=queue.name,
             name=subtype.name,
-            state=JobState.WAITING if options.due is None else JobState.DELAYED,
+            state=JobState.DELAYED if options.is_later else JobState.WAITING,
             payload=wire,
             priority=priority,
             attempts=attempts,
@@ -176,6 +176,14 @@ class Operations:
         job = yield from self.get(job_id, queue)
         yield moves.retry(job_id, attempts=max(1, job.attempts))
         return (yield from self.get(job_id))
+
+    def cancel(self, job_id: str, queue: str | None = None) -> Steps[JobState]:
+        """End a job on purpose; gives the state it was in. A running one is ended by its worker."""
+        job = yield from self.get(job_id, queue)
+        state: JobState = yield moves.cancel(job_id)
+        if state is not JobState.ACTIVE:
+            self.tell(Event("job_cancelled", job.queue, job.id, job.name, job.correlation_id))
+        return state
 
     def pause(self, queue: str) -> Steps[bool]:
         """Hold a queue; gives whether that changed something."""
@@ -251,14 +259,19 @@ class Operations:
                 return ending.result
             if ending.job.state.final:
                 errors = ending.job.errors
-                raise JobFailed(job_id, ending.job.state, errors[-1].error if errors else "no error was kept")
+                reason = errors[-1].error if errors else "no error was kept"
+                if ending.job.state is JobState.CANCELLED:
+                    reason = "somebody cancelled it"
+                raise JobFailed(job_id, ending.job.state, reason)
             while True:
                 left = timedelta(seconds=deadline - self.clock())
                 if left <= timedelta(0):
                     raise WaitTimeout(
                         f"job {job_id!r} is {ending.job.state} after {format_duration(timeout)}"
                     )
-                cursor, events = yield reads.events_after(cursor, min(left, _TICK))
+                cursor, events = yield reads.events_after(
+                    cursor, min(left, _TICK, self.config.redis.timeout / 2)
+                )
                 if not events or any(event[2] == job_id for event in events):
                     break
 

@@ -69,6 +69,11 @@ class JobOptions:
         """When the job is ready: after this long, at this time, or None for at once."""
         return self.at if self.at is not None else self.delay
 
+    @property
+    def is_later(self) -> bool:
+        """Whether the job has to wait, by this host's clock."""
+        return bool(self.delay) or (self.at is not None and self.at > datetime.now(UTC))
+
     def extra(self) -> dict[str, str]:
         """What stands in further fields of the job's hash. Call `check` first."""
         fields: dict[str, str] = {}

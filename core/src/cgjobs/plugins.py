@@ -11,11 +11,12 @@ from typing import Any, Literal, TypeVar
 import attrs
 import pluggy
 
-from cgjobs import hookspecs
+from cgjobs import cron, hookspecs
 from cgjobs.errors import PluginConflict, PluginError, ProcessorNotFound, SubtypeNotFound, suggest
 from cgjobs.event import Event
 from cgjobs.processor import Processor
 from cgjobs.subtype import Subtype
+from cgjobs.wire.record import payload_form
 
 GROUP = "cgjobs"
 _log = logging.getLogger(__name__)
@@ -230,7 +231,13 @@ class _Loader:
         self._manager.register(plugin, info.name)
         self._refuse_unknown_hooks(plugin)
         processors = _items(plugin, "cgjobs_processors", Processor)
+        for processor in processors:
+            if processor.schedule is not None:  # a wrong one would end the scheduler of all plugins
+                cron.parse(processor.schedule.expression)
+                cron.zone(processor.schedule.timezone)
         subtypes = _items(plugin, "cgjobs_subtypes", Subtype)
+        for subtype in subtypes:
+            payload_form(subtype.payload)  # a field without a wire form would fail at each enqueue
         settings: dict[type, object] = {}
         if announce := getattr(plugin, "cgjobs_settings", None):
             cls = announce()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_PATIENCE = 5.0  # seconds for one object to close: a stopping worker must not hang on a dead peer
 
 
 class Resources:
@@ -19,6 +21,11 @@ class Resources:
         self._opening: dict[Any, threading.Lock] = {}
         self._opened: dict[Any, Any] = {}
         self._ends: list[Callable[[], Any]] = []
+
+    @property
+    def opened(self) -> int:
+        """How many objects are open."""
+        return len(self._opened)
 
     def use(self, factory: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The object for this factory and these arguments, opened at the first call."""
@@ -54,7 +61,7 @@ class Resources:
             try:
                 ended = self._ends.pop()()
                 if inspect.isawaitable(ended):
-                    await ended
+                    await asyncio.wait_for(ended, _PATIENCE)
             except Exception as error:
                 errors.append(error)
         self._opened.clear()

@@ -37,6 +37,7 @@ class Run:
         correlation_id: The job's, ``""`` until known.
         task: The task that runs it.
         cancellable: Whether cancelling the task ends the handler: true for ``async def``.
+        cancelled: True once somebody wants it cancelled.
         taken_away: True once another worker may have it, or the worker stops: its outcome no longer counts.
         report: The last progress that was not yet written.
     """
@@ -48,6 +49,7 @@ class Run:
     task: asyncio.Task[Settlement] | None = None
     cancellable: bool = False
     taken_away: bool = False
+    cancelled: bool = False
     report: Progress | None = None
 
     @property

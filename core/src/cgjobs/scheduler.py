@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -23,13 +23,17 @@ from cgjobs.operations import Operations
 from cgjobs.options import JobOptions
 from cgjobs.outcomes import Discard
 from cgjobs.plugins import Registry
+from cgjobs.redaction import redact
 from cgjobs.trigger import CronTrigger
+from cgjobs.verdict import one_line
 
 T = TypeVar("T")
 
 CATCH_UP = timedelta(days=1)
 """A slot that nobody fired is made up for when a scheduler starts within this time: once, the latest one."""
 _RETRY = timedelta(seconds=5)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH  # somebody may have written a slot of any size
 
 
 @attrs.frozen
@@ -79,14 +83,14 @@ def schedules(config: Config, registry: Registry) -> dict[str, Cron]:
 
 def view(name: str, cron: Cron, record: Mapping[str, str], now: datetime) -> ScheduleView:
     """A schedule with what the broker knows of it (`reads.schedule`)."""
-    slot = record.get("slot")
+    slot = replies.duration(record.get("slot", ""), timedelta(milliseconds=1))
     return ScheduleView(
         name,
         cron,
         tuple(next_fires(cron, now, 5)),
-        None if slot is None else datetime.fromtimestamp(replies.number(slot) / 1000, UTC),
+        None if slot is None or slot > _LATEST else _EPOCH + slot,
         reads.time(record.get("fired_at", "").encode()),
-        int(float(record.get("jobs", "0"))),
+        replies.number(record.get("jobs", "0")),
         record.get("note", ""),
     )
 
@@ -115,6 +119,7 @@ class Scheduler:
         self._operations = Operations(config, registry, Codec(config.limits))
         self._sender = AsyncSender(config.redis)
         self._stopped = asyncio.Event()
+        self._away = False
 
     async def run(self) -> None:
         """Make up for a slot that nobody fired, then fire each slot when it is due, until `stop`."""
@@ -158,15 +163,22 @@ class Scheduler:
 
         await self._persist(missed)
 
-    async def _persist(self, attempt: Callable[[], object]) -> None:
-        """Try until the broker has answered; it may be away just when a slot is due."""
+    async def _persist(self, attempt: Callable[[], Awaitable[object]]) -> None:
+        """Try until the broker has answered; it may be away, or refuse us, just when a slot is due."""
         while not self._stopped.is_set():
             try:
-                await attempt()  # type: ignore[misc]
-                return
-            except BrokerError:
+                await attempt()
+            except BrokerError as error:
+                if not self._away:
+                    self._registry.tell(Event("broker_lost", error=str(error), detail="scheduler"))
+                self._away = True
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopped.wait(), _RETRY.total_seconds())
+            else:
+                if self._away:
+                    self._registry.tell(Event("broker_back", detail="scheduler"))
+                self._away = False
+                return
 
     async def fire(self, name: str, slot: datetime) -> bool:
         """Enqueue the jobs of one slot, unless that was done.
@@ -184,7 +196,7 @@ class Scheduler:
         except Discard as nothing:
             note = nothing.reason
         except Exception as error:  # a plugin's mistake costs its own slot, not the scheduler
-            note = f"{type(error).__name__}: {error}"
+            note = redact(tuple(self._registry.settings.values()), one_line(error))
         while True:
             fired = await self._sender.send(moves.fire(name, slot, note[:500], [new for new, _ in prepared]))
             if isinstance(fired, bool):

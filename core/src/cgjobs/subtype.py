@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, get_type_hints, overload
+from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
 import attrs
 
@@ -17,6 +17,7 @@ R_co = TypeVar("R_co", covariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
+Isolation = Literal["inline", "process"]
 FULL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}\Z")
 
 
@@ -31,12 +32,16 @@ class Subtype(Generic[P, R]):
         payload: The attrs class of its payload.
         handler: ``def`` runs on a thread, ``async def`` on the worker's event loop.
         timeout: Longest run of one attempt; None for no limit.
+        isolation: ``inline`` as above, or ``process`` for a child process of the worker.
+        memory: Bytes that an isolated handler may use; None for no limit.
     """
 
     name: str
     payload: type[P]
     handler: Callable[[P, Context], Any]
     timeout: timedelta | None = None
+    isolation: Isolation = "inline"
+    memory: int | None = None
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -69,8 +74,10 @@ class Subtype(Generic[P, R]):
 
 
 class _Decorator:
-    def __init__(self, name: str, timeout: timedelta | None) -> None:
-        self._name, self._timeout = name, timeout
+    def __init__(
+        self, name: str, timeout: timedelta | None, isolation: Isolation, memory: int | None
+    ) -> None:
+        self._name, self._timeout, self._isolation, self._memory = name, timeout, isolation, memory
 
     @overload
     def __call__(self, handler: Callable[[P, Context], Awaitable[R]]) -> Subtype[P, Awaitable[R]]: ...
@@ -78,10 +85,19 @@ class _Decorator:
     def __call__(self, handler: Callable[[P, Context], R]) -> Subtype[P, R]: ...
 
     def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
-        return Subtype(self._name, _payload_class(self._name, handler), handler, self._timeout)
+        if self._isolation == "process" and inspect.iscoroutinefunction(handler):
+            raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
+        payload = _payload_class(self._name, handler)
+        return Subtype(self._name, payload, handler, self._timeout, self._isolation, self._memory)
 
 
-def subtype(name: str, *, timeout: timedelta | None = None) -> _Decorator:
+def subtype(
+    name: str,
+    *,
+    timeout: timedelta | None = None,
+    isolation: Isolation = "inline",
+    memory: int | None = None,
+) -> _Decorator:
     """Make a function the handler of one kind of job.
 
     The function takes the payload and the `Context`; the annotation of its first argument is the payload
@@ -90,16 +106,26 @@ def subtype(name: str, *, timeout: timedelta | None = None) -> _Decorator:
     Args:
         name: Full name, ``<job type>.<subtype>``, each part ``a-z``, digits, ``_`` and ``-``.
         timeout: Longest run of one attempt, above zero. None: no limit.
+        isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
+            ``process`` runs it in a child process, which can be killed and may crash.
+        memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
 
     Raises:
-        ValueError: The name or the timeout is out of range.
+        ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
+            or there is a memory limit without isolation.
         TypeError: The function's first argument is not annotated with an attrs class.
     """
     if not FULL_NAME.match(name):
         raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
     if timeout is not None and timeout <= timedelta(0):
         raise ValueError(f"timeout of {name!r} is {timeout}; it must be above zero")
-    return _Decorator(name, timeout)
+    if isolation not in ("inline", "process"):
+        raise ValueError(f"isolation of {name!r} is {isolation!r}; it is 'inline' or 'process'")
+    if memory is not None and isolation != "process":
+        raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
+    if memory is not None and memory <= 0:
+        raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
+    return _Decorator(name, timeout, isolation, memory)
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:

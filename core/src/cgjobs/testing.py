@@ -138,6 +138,9 @@ class RecordingContext:
         key = (factory, args, tuple(sorted(kwargs.items())))
         if key not in self._opened:
             made = factory(*args, **kwargs)
-            is_manager = hasattr(type(made), "__enter__")
-            self._opened[key] = self._stack.enter_context(made) if is_manager else made
+            if hasattr(type(made), "__enter__"):
+                made = self._stack.enter_context(made)
+            elif callable(close := getattr(made, "close", None)):
+                self._stack.callback(close)
+            self._opened[key] = made
         return self._opened[key]

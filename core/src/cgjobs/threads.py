@@ -82,6 +82,8 @@ class _Interruptible:
 
     def __call__(self) -> Any:
         with self._lock:
+            if self.interrupted:  # before there was a thread for it: its attempt is over and must not begin
+                raise JobTimeout
             self._thread = threading.get_ident()
         try:
             return self._function()
@@ -94,10 +96,10 @@ class _Interruptible:
                 self._thread = None
 
     def interrupt(self) -> None:
-        """Raise `JobTimeout` inside the call, when it has begun and not ended."""
+        """Raise `JobTimeout` inside the call when it has begun and not ended; else keep it from beginning."""
         with self._lock:
+            self.interrupted = True
             if self._thread is not None:
-                self.interrupted = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(JobTimeout)
                 )

@@ -9,10 +9,9 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
 
 import attrs
 import structlog
@@ -22,10 +21,18 @@ from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import flush_progress, promote_due, reap_expired, tell_set_aside, write_progress
+from cgjobs.duties import (
+    cancel_asked,
+    flush_progress,
+    promote_due,
+    reap_expired,
+    tell_set_aside,
+    write_progress,
+)
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor
+from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
@@ -44,10 +51,12 @@ _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a
 _EVENTS: Mapping[str, EventName] = {
     "completed": "job_completed",
     "retry": "job_retrying",
+    "crashed": "job_retrying",
     "failed": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
     "return": "job_returned",
+    "cancelled": "job_cancelled",
 }
 
 
@@ -68,8 +77,8 @@ class WorkerHandle:
     queues: Mapping[str, int]
     config: Config
     registry: Registry = attrs.field(repr=False)
-    ready: Any = attrs.field(repr=False)
-    alive: Any = attrs.field(repr=False)
+    ready: Callable[[], bool] = attrs.field(repr=False)
+    alive: Callable[[], bool] = attrs.field(repr=False)
 
 
 class Worker:
@@ -83,6 +92,7 @@ class Worker:
         burst: End when there is nothing left to do now.
         name: Unique among workers; None makes one of host, process and chance.
         rng: Source of jitter.
+        children: How the processes of isolated handlers get their plugins.
 
     Raises:
         QueueNotFound: A queue has neither configuration nor plugin.
@@ -99,6 +109,7 @@ class Worker:
         burst: bool = False,
         name: str | None = None,
         rng: random.Random | None = None,
+        children: ChildSetup = ChildSetup(),  # noqa: B008 - frozen
     ) -> None:
         self.name = name or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(3)}"
         names = sorted(registry.processors) if queues is None else list(dict.fromkeys(queues))
@@ -114,8 +125,10 @@ class Worker:
         self._link = Link(config.redis, registry.tell, self._rng)
         self._resources = Resources()
         self._threads = JobThreads(config.worker.threads or sum(self._places.values()))
+        self._children = Children(children, registry, config.limits, structlog.get_logger)
+        codec, log = Codec(config.limits), structlog.get_logger
         self._executor = Executor(
-            config, registry, Codec(config.limits), self._threads, self._resources, structlog.get_logger, rng
+            config, registry, codec, self._threads, self._children, self._resources, log, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._slots = Slots(self._places)
@@ -123,16 +136,11 @@ class Worker:
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
 
-    @property
-    def stuck_threads(self) -> int:
-        """Handlers that overran their timeout and still run; a process with some cannot end by itself."""
-        return self._threads.stuck
-
     async def run(self) -> None:
         """Serve until `stop` is called, or in a burst until nothing is left.
 
         Raises:
-            BrokerDenied, BrokerUnsupported: The broker refuses us; waiting would not help.
+            BrokerDenied, BrokerUnsupported, FunctionsMissing: The broker refuses us; waiting would not help.
             Exception: What a plugin's ``cgjobs_worker_start`` raised.
         """
         handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
@@ -180,6 +188,7 @@ class Worker:
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
                 promote_due(self._link.send, list(self._places), self._tell),
+                cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
                 write_progress(
                     self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
@@ -240,6 +249,8 @@ class Worker:
         if self._runs.pop(run.key, None) is None:
             return  # handed back meanwhile
         settlement = Settlement("return", run.claimed, run.subtype) if task.cancelled() else task.result()
+        if run.cancelled and settlement.kind != "completed":
+            settlement = attrs.evolve(settlement, kind="cancelled")
         self._slots.give(run.claimed.queue)
         self._ended.append((run, settlement))
         self._wake.set()
@@ -280,6 +291,12 @@ class Worker:
     def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
         for run in list(self._runs.values()):
             if (run.claimed.id, run.claimed.token) in attempts:
+                run.take_away()
+
+    def _cancel(self, attempts: frozenset[tuple[str, str]]) -> None:
+        for run in list(self._runs.values()):
+            if (run.claimed.id, run.claimed.token) in attempts:
+                run.cancelled = True
                 run.take_away()
 
     async def _beat(self) -> None:
@@ -323,6 +340,7 @@ class Worker:
             self._registry.hook.cgjobs_worker_stop(worker=handle)
         except Exception as error:
             log.warning("worker_stop_hook_failed", error=repr(error))
+        await self._children.close()
         for fault in await self._resources.close():
             log.warning("resource_not_closed", error=repr(fault))
         self._threads.close()

@@ -90,6 +90,10 @@ def translate(error: exceptions.RedisError | OSError, config: RedisConfig) -> Br
         return BrokerUnavailable(
             f"no answer from the broker at {where}: {text}. Is it running and reachable?"
         )
+    if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text:
+        return BrokerError(
+            f"the broker at {where} is full: {text}. Raise its maxmemory or remove jobs; workers go on"
+        )
     return BrokerError(f"the broker at {where} answered: {text}")
 
 

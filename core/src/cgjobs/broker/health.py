@@ -11,18 +11,10 @@ import attrs
 from cgjobs import keys
 from cgjobs.broker import library
 from cgjobs.broker.call import Call, Command
+from cgjobs.broker.reads import REGISTRIES
 from cgjobs.broker.replies import text
 from cgjobs.broker.values import STATES
 from cgjobs.model import JobState, Priority
-
-_REGISTRIES = {
-    JobState.ACTIVE: keys.active,
-    JobState.DELAYED: keys.delayed,
-    JobState.DEFERRED: keys.deferred,
-    JobState.COMPLETED: keys.completed,
-    JobState.FAILED: keys.failed,
-    JobState.CANCELLED: keys.cancelled,
-}
 
 
 @attrs.frozen
@@ -100,9 +92,9 @@ def places(queues: Iterable[str], limit: int) -> Call[Places]:
     """Where the jobs of these queues stand; at most ``limit`` of each queue and state."""
     wanted = tuple(queues)
     spots = [(queue, JobState.WAITING) for queue in wanted for _ in Priority]
-    spots += [(queue, state) for queue in wanted for state in _REGISTRIES]
+    spots += [(queue, state) for queue in wanted for state in REGISTRIES]
     lists = [keys.waiting(queue, level) for queue in wanted for level in Priority]
-    sets = [registry(queue) for queue in wanted for registry in _REGISTRIES.values()]
+    sets = [registry(queue) for queue in wanted for registry in REGISTRIES.values()]
     commands = (*(("LRANGE", key, 0, limit) for key in lists), *(("ZRANGE", key, 0, limit) for key in sets))
 
     def parse(replies: list[Any]) -> Places:

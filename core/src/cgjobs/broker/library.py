@@ -29,6 +29,7 @@ _FILES = (
     "pause",
     "remove",
     "retry",
+    "cancel",
     "drain",
     "fire",
     "stats",

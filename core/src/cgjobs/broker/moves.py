@@ -183,9 +183,32 @@ def retry(job_id: str, *, attempts: int) -> Call[JobState]:
     return Call((fcall("retry", job_id, attempts),), parse)
 
 
+def cancel(job_id: str) -> Call[JobState]:
+    """End a job on purpose; a running one is ended by its worker. Gives the state it was in."""
+
+    def parse(reply: bytes) -> JobState:
+        return STATES[_moved(job_id, text(reply), "cancelled", "It has ended already.")]
+
+    return Call((fcall("cancel", job_id),), parse)
+
+
+def cancels(worker: str, heard: Iterable[tuple[str, str]] = ()) -> Call[frozenset[tuple[str, str]]]:
+    """What a worker shall cancel, (id, token) of each running job, without those that it has heard of."""
+
+    def parse(reply: list[bytes]) -> frozenset[tuple[str, str]]:
+        return frozenset(
+            (text(job_id), text(token)) for job_id, token in zip(*[iter(reply)] * 2, strict=True)
+        )
+
+    return Call((fcall("cancels", worker, *(part for job in heard for part in job)),), parse)
+
+
 def _moved(job_id: str, status: str, move: str, hint: str) -> str:
     if status.startswith("="):
-        raise JobStateError(job_id, "over", move, f"The job {status[1:]!r} has its unique key now.")
+        state, _, holder = status[1:].partition(" ")
+        raise JobStateError(
+            job_id, STATES.get(state, state), move, f"The job {holder!r} has its unique key now."
+        )
     if status == "missing":
         raise JobNotFound(job_id)
     if status.startswith("!"):

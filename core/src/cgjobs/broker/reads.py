@@ -18,15 +18,17 @@ from cgjobs.broker.call import Call, fcall_ro, together
 from cgjobs.broker.replies import duration, number, text
 from cgjobs.broker.values import STATES
 from cgjobs.codec import Codec, Unreadable
+from cgjobs.config import LimitConfig
 from cgjobs.model import AttemptError, Job, JobState, Priority, Progress, QueueStats, WorkerInfo
 
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-_CODEC = Codec()
+# Whatever the limits of who enqueued it were, a job can be looked at.
+_CODEC = Codec(LimitConfig(payload_bytes=16 * 1024 * 1024, payload_depth=128))
 _SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _EVENT_PARTS = 4  # what, queue, job id, subtype or detail
 _TRACEBACK_BYTES = 64 * 1024  # shown of one error; a bomb in the results stream is not inflated further
 
-_REGISTRIES = {
+REGISTRIES = {
     JobState.ACTIVE: keys.active,
     JobState.DELAYED: keys.delayed,
     JobState.DEFERRED: keys.deferred,
@@ -34,6 +36,7 @@ _REGISTRIES = {
     JobState.FAILED: keys.failed,
     JobState.CANCELLED: keys.cancelled,
 }
+"""The key of a queue's jobs in one state; those that wait have a list for each priority instead."""
 
 
 @attrs.frozen
@@ -121,7 +124,7 @@ def page(queue: str, state: JobState, offset: int, limit: int) -> Call[Page]:
             return Page(tuple(ids[offset : last + 1]), sum(size for size in sizes if isinstance(size, int)))
 
         return Call(commands, parse)
-    key = _REGISTRIES[state](queue)
+    key = REGISTRIES[state](queue)
     ended = ("REV",) if state.final else ()
 
     def parse_registry(replies: list[Any]) -> Page:
@@ -259,7 +262,6 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         envelope = _CODEC.unpack(fields.get("data", b""))
         name, payload, correlation_id = envelope.name, dict(envelope.payload), envelope.correlation_id
     made, left = number(fields.get("number_of_retries", b"0")), number(fields.get("retries_left", b"0"))
-    # The attempt that failed last is over, so a failed job's attempt is that one, not the next.
     timeout = duration(fields.get("timeout_ms", b""), _MILLISECOND)
     errors, result = _results(entries)
     due = fields.get("status") == b"scheduled"
@@ -270,7 +272,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         state=STATES.get(text(fields.get("status", b"")), JobState.FAILED),
         payload=payload,
         priority=_priority(fields.get("priority", b"")),
-        attempt=made + 1,
+        attempt=made + 1,  # a failed job's is the one that failed: it was not counted as made
         attempts=made + 1 + left,
         recoveries=number(fields.get("recoveries", b"0")),
         correlation_id=correlation_id,

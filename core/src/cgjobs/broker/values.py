@@ -26,7 +26,9 @@ STATES: Mapping[str, JobState] = {
     "stopped": JobState.CANCELLED,
 }
 
-OutcomeKind = Literal["completed", "retry", "failed", "quarantine", "snooze", "return"]
+OutcomeKind = Literal[
+    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "return"
+]
 
 
 @attrs.frozen
@@ -119,8 +121,8 @@ class Settlement:
     """How one claimed job ended, ready to be sent.
 
     Args:
-        kind: ``completed``, ``retry``, ``failed``, ``quarantine`` (failed, since it is no job of ours),
-            ``snooze`` or ``return``.
+        kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
+            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze`` or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
@@ -196,7 +198,7 @@ class Reaping:
     """The reply to a reap.
 
     Args:
-        jobs: (queue, id, ``recovered`` or ``poison``) for each job taken back.
+        jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
     """
 

@@ -13,6 +13,7 @@ _LEVELS = {
     "job_failed": "error",
     "job_quarantined": "error",
     "job_retrying": "warning",
+    "job_cancelled": "warning",
     "job_recovered": "warning",
     "job_stale": "warning",
     "queue_paused": "warning",

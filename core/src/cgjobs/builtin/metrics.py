@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from cgjobs.broker import Sender, reads
 from cgjobs.builtin.endpoint import Endpoint
-from cgjobs.errors import BrokerError
+from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.hookspecs import hookimpl
 from cgjobs.model import QueueStats
 
@@ -38,17 +38,27 @@ class Metrics:
 
     @hookimpl
     def cgjobs_worker_start(self, worker: Any) -> None:
-        """Start serving."""
+        """Start serving; raises `ConfigError` when the port cannot be had."""
         settings = worker.config.worker
         if settings.metrics_port is not None:
             collector = FleetCollector(worker)
-            self._endpoints[worker.name] = Endpoint(
-                settings.metrics_host,
-                settings.metrics_port,
-                collector,
-                ready=worker.ready,
-                alive=worker.alive,
-            )
+            try:
+                self._endpoints[worker.name] = Endpoint(
+                    settings.metrics_host,
+                    settings.metrics_port,
+                    collector,
+                    ready=worker.ready,
+                    alive=worker.alive,
+                )
+            except OSError as error:
+                collector.close()
+                where = f"{settings.metrics_host}:{settings.metrics_port}"
+                message = (
+                    f"cannot listen on {where}: {error.strerror}; choose another port, or 0 for a free one"
+                )
+                raise ConfigError(
+                    "/metrics cannot be served", [Fault("worker.metrics_port", message)]
+                ) from None
 
     @hookimpl
     def cgjobs_worker_stop(self, worker: Any) -> None:
@@ -133,6 +143,8 @@ def _processed(counters: Mapping[str, int]) -> Iterator[Any]:
         yield family
     for kind, text in (
         ("recovered", "Jobs taken back from workers that died."),
+        ("cancelled", "Jobs ended on purpose."),
+        ("expired", "Jobs that no worker started in time."),
         ("quarantined", "Entries that were no jobs of ours and were set aside."),
     ):
         by_queue = CounterMetricFamily(f"cgjobs_jobs_{kind}", text, labels=("queue",))

@@ -33,7 +33,7 @@ _COMMANDS = {
     "setup": ("setup:setup", "Check the broker and load this release's functions."),
     "enqueue": ("enqueue:app", "Enqueue a job, its payload given as options."),
     "jobs": ("jobs:jobs", "List jobs."),
-    "job": ("job:app", "Show, retry or remove one job."),
+    "job": ("job:app", "Show, retry, cancel or remove one job."),
     "watch": ("watch:watch", "Show what happens to jobs, or to one job until it ends."),
     "queues": ("queues:queues", "List queues with their numbers."),
     "queue": ("queues:app", "Pause, resume or drain one queue."),

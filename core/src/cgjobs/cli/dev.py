@@ -37,5 +37,5 @@ def dev(
     with broker as redis:
         talk(f"{'broker' if broker.owned else 'the broker that runs already'} at {redis.socket}")
         talk("for your program, or other commands: export REDIS_URL=unix://" + str(redis.socket))
-        options.run(attrs.evolve(session.config, redis=redis))
+        options.run(attrs.evolve(session.config, redis=redis), session.config_file)
     leave_stuck_threads()

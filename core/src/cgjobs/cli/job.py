@@ -13,9 +13,9 @@ from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
 from cgjobs.cli.session import Shared, confirm
 from cgjobs.duration import format_duration
 from cgjobs.errors import CgjobsError
-from cgjobs.model import Job
+from cgjobs.model import Job, JobState
 
-app = App(name="job", help="Show, retry or remove one job.")
+app = App(name="job", help="Show, retry, cancel or remove one job.")
 _Ids = Annotated[str, Parameter(name="ID", required=True)]
 
 
@@ -50,6 +50,23 @@ def retry(*job_ids: _Ids, as_json: AsJson = False, session: Shared) -> int:
         _tell(job_id, "retried", as_json=as_json, state=job.state)
 
     return _each(job_ids, retry_one)
+
+
+@app.command
+def cancel(*job_ids: _Ids, as_json: AsJson = False, session: Shared) -> int:
+    """End jobs on purpose: those that wait at once, running ones as soon as their handler hears of it.
+
+    Args:
+        job_ids: Their ids.
+        as_json: Print one JSON line for each job.
+    """
+
+    def cancel_one(job_id: str) -> None:
+        state = session.run(session.operations.cancel(job_id))
+        move = "is told to end" if state is JobState.ACTIVE else "cancelled"
+        _tell(job_id, move, as_json=as_json, state=state)
+
+    return _each(job_ids, cancel_one)
 
 
 @app.command

@@ -58,7 +58,7 @@ def run(worker: Worker | None, scheduler: Scheduler | None) -> None:
     The first SIGTERM or SIGINT lets running jobs end, the second one hands them back at once.
 
     Raises:
-        BrokerDenied, BrokerUnsupported: The broker refuses us.
+        BrokerDenied, BrokerUnsupported, FunctionsMissing: The broker refuses us.
     """
     asyncio.run(_serve(worker, scheduler))
 

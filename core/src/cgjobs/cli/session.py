@@ -33,12 +33,12 @@ class Session:
     """
 
     def __init__(self, config_file: Path | None = None) -> None:
-        self._config_file = config_file
+        self.config_file = config_file
 
     @cached_property
     def config(self) -> Config:
         """The configuration as it is written."""
-        return loading.load(self._config_file)
+        return loading.load(self.config_file)
 
     @cached_property
     def reachable(self) -> Config:

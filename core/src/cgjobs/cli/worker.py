@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import attrs
@@ -13,6 +14,7 @@ from cgjobs.cli.run import leave_stuck_threads, run, tell_quarantined, worker_re
 from cgjobs.cli.session import Shared
 from cgjobs.config import Config, WorkerConfig
 from cgjobs.errors import Fault, InvalidOption, suggest
+from cgjobs.isolation import ChildSetup
 from cgjobs.scheduler import Scheduler
 from cgjobs.worker import Worker
 
@@ -60,15 +62,18 @@ class WorkerOptions:
     no_scheduler: bool = False
     metrics_port: int | None = None
 
-    def run(self, config: Config) -> None:
-        """Run a worker with this configuration until it is stopped."""
+    def run(self, config: Config, file: Path | None = None) -> None:
+        """Run a worker with this configuration, read from ``file`` if given, until it is stopped."""
         if self.metrics_port is not None:
             config = attrs.evolve(config, worker=_with_port(config, self.metrics_port))
         registry = worker_registry(config, chosen(self.plugins), strict=self.strict_plugins)
         tell_quarantined(registry)
         queues = None if self.queues is None else _names(self.queues)
         places = _places(self.concurrency, queues or sorted(registry.processors))
-        worker = Worker(config, registry, queues=queues, concurrency=places, burst=self.burst)
+        children = ChildSetup(config_file=file, plugins=chosen(self.plugins))
+        worker = Worker(
+            config, registry, queues=queues, concurrency=places, burst=self.burst, children=children
+        )
         scheduler = None if self.burst or self.no_scheduler else Scheduler(config, registry)
         run(worker, scheduler)
 
@@ -85,7 +90,7 @@ def worker(
     rest and exits with 0. A second one hands them back at once. While the broker is away it waits.
     """
     logging.apply()
-    options.run(session.config)
+    options.run(session.config, session.config_file)
     leave_stuck_threads()
 
 

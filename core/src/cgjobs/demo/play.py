@@ -26,14 +26,10 @@ class Moment:
     Args:
         ended: Jobs that ended, by queue.
         enqueued: Jobs enqueued, by queue.
-        mails: Different mails received.
-        files: Files looked at by the cleanup so far, and in all once known.
     """
 
     ended: dict[str, int]
     enqueued: dict[str, int]
-    mails: int
-    files: tuple[float, float | None]
 
 
 @attrs.frozen
@@ -83,7 +79,7 @@ class Play:
     Args:
         directory: An empty or new directory; everything is kept there except the broker's data.
         say: Told each thing that happens, one line.
-        show: Told where the play is, ten times a second.
+        show: Told where the play is, twenty times a second.
     """
 
     def __init__(self, directory: Path, say: Callable[[str], None], show: Callable[[Moment], None]) -> None:
@@ -136,7 +132,7 @@ class Play:
         while time.monotonic() < deadline:
             stats = stage.client.queues()
             ended = {queue: stats[queue].completed + stats[queue].failed for queue in enqueued}
-            self._show(Moment(ended, enqueued, stage.sink.distinct, self._files(stage)))
+            self._show(Moment(ended, enqueued))
             if not killed_at and ended["notification"] >= MAILS // 4:
                 in_flight = self._kill(stage, victim)
                 killed_at = time.monotonic() if in_flight else 0.0
@@ -166,10 +162,6 @@ class Play:
 
     def _all_ended(self, stage: Stage, ids: list[str]) -> bool:
         return all(stage.client.get(job_id).state.final for job_id in ids)
-
-    def _files(self, stage: Stage) -> tuple[float, float | None]:
-        progress = stage.client.get(self._jobs["cleanup"][0].id).progress
-        return (progress.done, progress.total) if progress else (0, None)
 
     def _outcome(self, stage: Stage, in_flight: int, recovered: float) -> Outcome:
         found = [stage.client.get(job.id) for jobs in self._jobs.values() for job in jobs]

@@ -77,10 +77,40 @@ local function waiting_fields(queue, id, largest)
   return fields
 end
 
+-- Claim popped jobs. When a command is refused midway, what was claimed has its lease, and the rest goes back.
+local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest)
+  local members, leases, taken = {}, {}, 0
+  local started = iso(sec, usec)
+  local done, reason = pcall(function()
+    for at, id in ipairs(ids) do
+      local fields = waiting_fields(queue, id, largest)
+      if fields and not expired(queue, id, fields, sec, usec) then
+        if fields[12] == 'started' then release(queue, fields[11], id) end
+        redis.call('HSET', job_key(id), 'status', 'started', 'started_at', started, 'worker_name', worker, 'token',
+                   token)
+        jobs[#jobs + 1] = claimed_reply(queue, id, fields)
+        members[#members + 1] = FAR_FUTURE; members[#members + 1] = id .. ':' .. token
+        leases[#leases + 1] = expiry; leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
+      end
+      taken = at
+    end
+  end)
+  if #members > 0 then
+    safe('ZADD', active_key(queue), unpack(members))
+    safe('ZADD', LEASES, unpack(leases))
+  end
+  if done then return end
+  for at = #ids, taken + 1, -1 do
+    local f = job_fields(ids[at], 'priority')
+    push(queue, level_of(f and f[1]), ids[at], true)
+  end
+  reraise(reason)
+end
+
 local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
   local sec, usec = now()
   local jobs, left = {}, {}
-  local started, expiry = iso(sec, usec), seconds(sec, usec, lease_ms)
+  local expiry = seconds(sec, usec, lease_ms)
   for i = at, #args, 2 do
     local queue, n = args[i], tonumber(args[i + 1])
     local state = safe('HMGET', queue_key(queue), 'paused', 'levels')
@@ -98,22 +128,7 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
       end
     end
     if n > 0 and not state[1] then
-      local members, leases = {}, {}
-      for _, id in ipairs(take(queue, n, state[2])) do
-        local fields = waiting_fields(queue, id, largest)
-        if fields and not expired(queue, id, fields, sec, usec) then
-          if fields[12] == 'started' then release(queue, fields[11], id) end
-          redis.call('HSET', job_key(id), 'status', 'started', 'started_at', started, 'worker_name', worker, 'token',
-                     token)
-          jobs[#jobs + 1] = claimed_reply(queue, id, fields)
-          members[#members + 1] = FAR_FUTURE; members[#members + 1] = id .. ':' .. token
-          leases[#leases + 1] = expiry; leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
-        end
-      end
-      if #members > 0 then
-        safe('ZADD', active_key(queue), unpack(members))
-        safe('ZADD', LEASES, unpack(leases))
-      end
+      claim_from(queue, take(queue, n, state[2]), worker, token, expiry, jobs, sec, usec, largest)
       local waiting = 0
       for _, level in ipairs(state[2] and LEVELS or {NORMAL}) do
         waiting = waiting + safe('LLEN', waiting_key(queue, level))

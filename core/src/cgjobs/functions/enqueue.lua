@@ -17,29 +17,20 @@ local function take_unique(queue, id, extra)
   if ms then redis.call('SET', key, id, 'PX', ms) else redis.call('SET', key, id) end
 end
 
-local function add_jobs(args, at, nonce, again, sec, usec)
+local function add_jobs(args, at, sec, usec)
   local created = iso(sec, usec)
-  local replies, woken = {}, {}
+  local replies, woken, all_added = {}, {}, true
   for i = at, #args, JOB_ARGS do
     local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
     local key = job_key(id)
     local added = 1
     local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
-    if again then
-      if extra.unique and redis.call('EXISTS', key) == 0 then
-        local holder = safe('GET', unique_key(queue .. ':' .. extra.unique))
-        if holder and holder ~= id then added = holder end
-      end
-      if own == '1' then
-        local found = redis.pcall('HGET', key, 'nonce')
-        if found and found ~= nonce then added = 0 end
-      end
-    elseif redis.call('EXISTS', key) == 1 then
+    if redis.call('EXISTS', key) == 1 then
       added = 0
     elseif extra.unique then
       added = take_unique(queue, id, extra) or 1
     end
-    if not again and added == 1 then
+    if added == 1 then
       local at_ms
       if due == '' then at_ms = nil
       elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
@@ -48,10 +39,7 @@ local function add_jobs(args, at, nonce, again, sec, usec)
       local fields = {'status', ready and 'queued' or 'scheduled', 'created_at', created, 'enqueued_at', created,
                       'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
                       'retries_left', args[i + 8], 'result_ttl', args[i + 9], 'failure_ttl', args[i + 10]}
-      if own == '1' then
-        redis.call('DEL', results_key(id)) -- what a former job of this id left
-        fields[#fields + 1] = 'nonce'; fields[#fields + 1] = nonce
-      end
+      if own == '1' then redis.call('DEL', results_key(id)) end -- what a former job of this id left
       if not ready then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000) end
       if level ~= NORMAL then fields[#fields + 1] = 'priority'; fields[#fields + 1] = level end
       for name, value in pairs(extra) do
@@ -66,17 +54,30 @@ local function add_jobs(args, at, nonce, again, sec, usec)
         if woken[queue] == nil then woken[queue] = false end
       end
     end
+    if added ~= 1 then all_added = false end
     replies[#replies + 1] = added
   end
   for queue, ready in pairs(woken) do
     safe('SADD', 'rq:queues', waiting_key(queue, NORMAL))
     if ready then wake(queue) end
   end
-  return replies
+  return replies, all_added
 end
 
 define('enqueue', {}, function(_, args)
   local sec, usec = now()
-  local again = not first_time(args[1], args[2], sec)
-  return add_jobs(args, 3, args[1], again, sec, usec)
+  local kept = answer_key(args[1])
+  if first_time(args[1], args[2], sec) then
+    return remembered(args[1], sec, function()
+      local replies, all_added = add_jobs(args, 3, sec, usec)
+      -- By the time the call is sent again the job that was in the way may be gone.
+      if not all_added then redis.call('SET', kept, cjson.encode(replies), 'EX', 2 * NONCE_SECONDS) end
+      return replies
+    end)
+  end
+  local answer = safe('GET', kept)
+  if answer then return cjson.decode(answer) end
+  local replies = {}
+  for i = 1, (#args - 2) / JOB_ARGS do replies[i] = 1 end
+  return replies
 end)

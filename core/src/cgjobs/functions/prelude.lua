@@ -1,5 +1,6 @@
 -- Shared by all moves: time, keys, quarantine, wake-ups, events and counters.
--- Every move is one atomic function call: it runs whole or, when it raises, has changed nothing yet.
+-- Every move is one atomic function call. The server takes nothing back when one raises midway (an ACL that forbids
+-- a command, say), so each move leaves what can be found again: see `remembered` and `claim_from`.
 -- The names of keys are those of keys.py; a test compares them.
 
 -- What the present call put into quarantine, (queue, entry, reason) each: the worker that called says so.
@@ -72,7 +73,9 @@ local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function unique_key(name) return 'cgjobs:unique:' .. name end
+local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
+local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
 local LEASES, EVENTS, METRICS, QUARANTINE = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
@@ -152,6 +155,20 @@ local function first_time(nonce, resent, sec)
   return true
 end
 
+local function reraise(reason)
+  error(type(reason) == 'table' and reason.err or reason, 0)
+end
+
+-- Do the work of a call that is remembered; when it raises it is forgotten, so that it can be sent again.
+local function remembered(nonce, sec, work, ...)
+  local done, reply = pcall(work, ...)
+  if not done then
+    redis.pcall('SREM', 'cgjobs:calls:' .. math.floor(sec / NONCE_SECONDS), nonce)
+    reraise(reply)
+  end
+  return reply
+end
+
 -- The error of one attempt, in RQ's results stream. `blob` is RQ's exc_string: base64 of zlib.
 local function keep_error(id, worker, attempt, message, blob, ttl)
   local key = results_key(id)
@@ -172,6 +189,16 @@ local function fail(queue, id, sec, usec, ttl)
   safe('ZADD', failed_key(queue), sec + ttl, id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
+end
+
+local function end_cancelled(queue, id, unique, sec, usec, ttl)
+  local key = job_key(id)
+  redis.call('HSET', key, 'status', 'canceled', 'ended_at', iso(sec, usec), 'token', '')
+  safe('ZADD', cancelled_key(queue), sec + ttl, id)
+  redis.call('EXPIRE', key, ttl)
+  redis.call('EXPIRE', results_key(id), ttl)
+  release(queue, unique, id)
+  count('cancelled|' .. queue, 1)
 end
 
 local DEFAULT_FAILURE_TTL = 2592000

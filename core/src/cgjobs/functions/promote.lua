@@ -40,6 +40,7 @@ define('promote', {'allow-oom'}, function(_, args)
     if safe('HEXISTS', queue_key(queue), 'paused') == 1 then paused[#paused + 1] = queue end
     sweep(completed_key(queue), sec)
     sweep(failed_key(queue), sec)
+    sweep(cancelled_key(queue), sec)
   end
   return {promoted, next_due, paused, set_aside}
 end)

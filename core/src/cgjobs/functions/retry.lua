@@ -1,7 +1,7 @@
 -- retry: give an ended job all its attempts again and make it ready. For operators.
 -- ARGV  id, attempts it has then
 -- Gives the state it was in (RQ's name), 'missing', '!' and the state that forbids it,
--- or '=' and the id of the job that has its unique key now.
+-- or '=', its state and the id of the job that has its unique key now.
 define('retry', {}, function(_, args)
   local id = args[1]
   local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until')
@@ -11,15 +11,16 @@ define('retry', {}, function(_, args)
     return '!' .. status
   end
   local holder = f[4] and take_unique(queue, id, {unique = f[4], unique_until = f[5]})
-  if holder and holder ~= id then return '=' .. holder end
+  if holder and holder ~= id then return '=' .. status .. ' ' .. holder end
   local sec, usec = now()
   unlist(queue, id, level, status)
   local key = job_key(id)
   redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')
-  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at')
+  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel')
   redis.call('PERSIST', key)
-  redis.call('PERSIST', results_key(id))
+  -- A completed job's result must not be taken for that of the new run, which may have none.
+  redis.call(status == 'finished' and 'DEL' or 'PERSIST', results_key(id))
   push(queue, level, id, false)
   wake(queue)
   publish({{'requeued', queue, id, ''}})

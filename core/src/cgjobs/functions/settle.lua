@@ -3,14 +3,15 @@
 --       outcomes as a JSON array, each [kind, queue, id, token, subtype, run time in us, delay in ms,
 --       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
---       base64 of zlib), snooze, return (to the front, nothing counted)
+--       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze, return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
--- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of the running
--- attempt: that of a worker whose lease ended is refused and counted as stale.
+-- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of
+-- the running attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
 
 local function observe(tally, queue, subtype, kind, us)
+  if kind == 'cancelled' then return end -- counted where it is done
   local label = queue .. '|' .. subtype
   local function add(field, by) tally[field] = (tally[field] or 0) + by end
   add(kind .. '|' .. label, 1)
@@ -47,7 +48,8 @@ local function postpone(queue, id, sec, usec, delay_ms)
   safe('ZADD', delayed_key(queue), due, id)
 end
 
-local DONE = {completed = 'completed', retry = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned'}
+local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned',
+              cancelled = 'cancelled'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
@@ -57,7 +59,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
     local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
-                         'priority', 'unique', 'unique_until')
+                         'priority', 'unique', 'unique_until', 'cancel')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
@@ -67,7 +69,13 @@ local function settle_jobs(outcomes, worker, sec, usec)
         complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), sec, usec)
         completed[queue] = (completed[queue] or 0) + 1
         if f[9] == 'done' then release(queue, f[8], id) end
-      elseif kind == 'retry' then
+      elseif kind ~= 'quarantine' and (f[10] or kind == 'cancelled') then
+        kind = 'cancelled' -- whatever else its handler made of it
+        end_cancelled(queue, id, f[8], sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+      elseif kind == 'retry' or kind == 'crashed' then
+        if kind == 'crashed' then
+          redis.call('HSET', key, 'recoveries', whole(redis.call('HGET', key, 'recoveries')) + 1)
+        end
         keep_error(id, worker, attempt, message, blob)
         redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
                    math.max(0, whole(f[6]) - 1))
@@ -104,7 +112,7 @@ define('settle', {'allow-oom'}, function(_, args)
   local worker, nonce, resent = args[1], args[2], args[3]
   local refused = {}
   if first_time(nonce, resent, sec) then
-    refused = settle_jobs(cjson.decode(args[6]), worker, sec, usec)
+    refused = remembered(nonce, sec, settle_jobs, cjson.decode(args[6]), worker, sec, usec)
     resent = '0'
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)

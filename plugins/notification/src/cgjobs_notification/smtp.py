@@ -18,9 +18,7 @@ from cgjobs_notification.settings import Smtp
 
 _MAILS = 100  # over one connection; many servers end it somewhere beyond that
 _IDLE = timedelta(seconds=60)
-_GREYLISTED = timedelta(
-    minutes=5
-)  # the usual time for which greylisting refuses; sooner would waste attempts
+_GREYLISTED = timedelta(minutes=5)  # for which greylisting usually refuses; sooner would waste attempts
 _OK, _CLOSING = 250, 421
 _Reply = tuple[int, bytes]
 

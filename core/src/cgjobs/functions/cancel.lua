@@ -1,0 +1,37 @@
+-- cancel: end a job on purpose. A job that waits ends at once. One that runs is marked, and its worker is told within
+-- a second; unless it completes before, it ends as cancelled. For operators.
+-- ARGV  id
+-- Gives the state it was in (RQ's name), 'missing', or '!' and the state that forbids it.
+define('cancel', {'allow-oom'}, function(_, args)
+  local id = args[1]
+  local f = job_fields(id, 'status', 'origin', 'priority', 'failure_ttl', 'unique', 'worker_name', 'token')
+  if not f or not f[1] or not f[2] then return 'missing' end
+  local status, queue = f[1], f[2]
+  if status == 'started' then
+    redis.call('HSET', job_key(id), 'cancel', '1')
+    local key = cancels_key(f[6] or '')
+    safe('SADD', key, id .. ':' .. (f[7] or ''))
+    redis.call('EXPIRE', key, 3600)
+  elseif status == 'queued' or status == 'scheduled' or status == 'deferred' then
+    local sec, usec = now()
+    unlist(queue, id, level_of(f[3]), status)
+    end_cancelled(queue, id, f[5], sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+    publish({{'cancelled', queue, id, ''}})
+  else
+    return '!' .. status
+  end
+  return status
+end)
+
+-- cancels: what a worker shall cancel. Told again until the worker says that it has heard. For workers.
+-- ARGV  worker, then (id, token) for each job that it was told of before
+-- Gives (id, token) for each running job.
+define('cancels', {'allow-oom'}, function(_, args)
+  local key, asked = cancels_key(args[1]), {}
+  for i = 2, #args, 2 do safe('SREM', key, args[i] .. ':' .. args[i + 1]) end
+  for _, member in ipairs(safe('SMEMBERS', key)) do
+    local id, token = string.match(member, '^([^:]*):([^:]*)$')
+    if id then asked[#asked + 1] = id; asked[#asked + 1] = token end
+  end
+  return asked
+end)
