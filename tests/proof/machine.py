@@ -1,0 +1,439 @@
+"""The moves of a broker in any order, on a real server and on the model of it, compared after each.
+
+Workers, clients, operators and schedulers are played by hand: each move is a prepared call. A lost reply is
+one that nobody looks at; a worker that dies is one whose jobs nobody settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+import redis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cgjobs import keys
+from cgjobs.broker import Call, Sender, health, moves, reads
+from cgjobs.broker.values import STATES, Claimed, NewJob, Settlement, Turn
+from cgjobs.errors import JobNotFound, JobStateError
+from cgjobs.model import JobState, Priority, QueueStats
+from tests.proof.model import (
+    ACTIVE,
+    COMPLETED,
+    DELAYED,
+    FAILED,
+    MAX_CRASHES,
+    QUEUES,
+    SUBTYPE,
+    WAITING,
+    Known,
+    Model,
+    seen,
+)
+
+T = TypeVar("T")
+HOUR = timedelta(hours=1)
+LEASE = timedelta(minutes=5)
+MANY = 10  # jobs, when some may be taken out
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+READY = (None, timedelta(0), LONG_AGO)
+LATER = (HOUR, datetime(2100, 1, 1, tzinfo=UTC))
+
+queues = st.sampled_from(QUEUES)
+workers = st.sampled_from(["w1", "w2"])
+kinds = st.sampled_from(
+    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "return"]
+)
+wants = st.dictionaries(queues, st.integers(0, 5), max_size=2)
+priorities = st.sampled_from(Priority)
+PLAIN = NewJob(
+    queue=QUEUES[0],
+    id="",  # one that was never used
+    own_id=False,
+    priority=Priority.NORMAL,
+    due=None,
+    data=b"",
+    description=f"{SUBTYPE}()",
+    timeout=None,
+    attempts=3,
+    keep_completed=timedelta(0),
+    keep_failed=HOUR,
+    extra={},
+)
+new_jobs = st.lists(
+    st.builds(
+        attrs.evolve,
+        st.just(PLAIN),
+        queue=queues,
+        id=st.sampled_from(["", "", "own-1", "own-2"]),
+        priority=priorities,
+        due=st.sampled_from(READY * 2 + LATER),
+        attempts=st.integers(1, 3),
+        keep_completed=st.sampled_from([timedelta(0), HOUR]),
+        keep_failed=st.sampled_from([HOUR, HOUR, timedelta(0)]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+endings = st.tuples(kinds, st.sampled_from([timedelta(0), HOUR]), st.sampled_from([b"", b"bnVsbA=="]))
+
+
+@attrs.frozen
+class Unheard:
+    """A turn whose reply nobody has heard."""
+
+    call: Call[Turn]
+    worker: str
+    wants: dict[str, int]
+
+    @property
+    def token(self) -> str:
+        return str(self.call.commands[0][4])
+
+
+class Moves(RuleBasedStateMachine):
+    """Any order of moves.
+
+    Args:
+        sender: Sends them, to a server that has the functions.
+        server: The same server's data, to look behind the engine's back and to let time pass.
+    """
+
+    def __init__(self, sender: Sender, server: redis.Redis) -> None:
+        super().__init__()
+        server.flushdb()
+        self.sender, self.server, self.model = sender, server, Model()
+        self.hands: dict[str, list[Claimed]] = {"w1": [], "w2": []}
+        self.forgotten: list[Claimed] = []  # by workers that died, or were settled before
+        self.unheard: list[Unheard] = []
+        self.enqueued: list[tuple[Call[list[bool | str]], list[bool | str]]] = []
+        self.made = 0
+
+    # Clients
+
+    @initialize(jobs=new_jobs, more=new_jobs)
+    def begin(self, jobs: list[NewJob], more: list[NewJob]) -> None:
+        self.enqueue(jobs + more, arrives=True)
+
+    @rule(jobs=new_jobs, arrives=st.booleans())
+    def enqueue(self, jobs: list[NewJob], arrives: bool) -> None:
+        jobs = [self._named(job) for job in jobs]
+        call = moves.enqueue(jobs)
+        answer = self.sender.send(call if arrives else again(call))
+        assert answer == [self.model.enqueue(job, delayed=job.due in LATER) for job in jobs]
+        self.enqueued.append((call, answer))
+
+    @rule(queue=queues, levels=st.lists(priorities, min_size=6, max_size=12))
+    def enqueue_many(self, queue: str, levels: list[Priority]) -> None:
+        self.enqueue([attrs.evolve(PLAIN, queue=queue, priority=level) for level in levels], arrives=True)
+
+    @precondition(lambda self: self.enqueued)
+    @rule(data=st.data())
+    def enqueue_sent_again_adds_nothing_and_answers_the_same(self, data: st.DataObject) -> None:
+        call, answer = data.draw(st.sampled_from(self.enqueued))
+        assert self.sender.send(again(call)) == answer
+
+    # Workers
+
+    @rule(data=st.data(), worker=workers, wants=wants, endings=st.lists(endings, max_size=3))
+    def turn(self, data: st.DataObject, worker: str, wants: dict[str, int], endings: list[Any]) -> None:
+        """Settle some of the jobs in hand, and claim; the reply may be lost, or the first try not arrive."""
+        outcomes = []
+        for kind, delay, blob in endings[: len(self.hands[worker])]:
+            claimed = data.draw(st.sampled_from(self.hands[worker]))
+            outcomes.append(outcome(kind, claimed, delay, blob))
+        self._turn(worker, outcomes, wants, data.draw(st.sampled_from(["heard", "heard", "late", "lost"])))
+
+    @rule(worker=workers, queue=queues, n=st.integers(1, 8))
+    def claim(self, worker: str, queue: str, n: int) -> None:
+        self._turn(worker, [], {queue: n}, "heard")
+
+    @precondition(lambda self: self.model.claimable())
+    @rule(data=st.data(), worker=workers, n=st.integers(1, 8), ending=endings)
+    def work(self, data: st.DataObject, worker: str, n: int, ending: Any) -> None:
+        self.claim(worker=worker, queue=data.draw(st.sampled_from(self.model.claimable())), n=n)
+        self.settle_all(worker=worker, ending=ending)
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers, ending=endings)
+    def settle_all(self, worker: str, ending: Any) -> None:
+        kind, delay, blob = ending
+        outcomes = [outcome(kind, claimed, delay, blob) for claimed in self.hands[worker]]
+        self._turn(worker, outcomes, {}, "heard")
+
+    @rule(worker=workers, queue=queues, n=st.integers(1, 3))
+    def claim_unheard(self, worker: str, queue: str, n: int) -> None:
+        self._turn(worker, [], {queue: n}, "lost")
+
+    @precondition(lambda self: self.forgotten)
+    @rule(data=st.data(), worker=workers, ending=endings)
+    def settle_what_was_settled_or_forgotten_before(
+        self, data: st.DataObject, worker: str, ending: Any
+    ) -> None:
+        """The outcome of a worker thought dead, or of an attempt that has ended: most tokens are stale."""
+        kind, delay, blob = ending
+        running_elsewhere = [c for c in self.forgotten if self.model.runs_again(c)]
+        claimed = data.draw(st.sampled_from(running_elsewhere or self.forgotten))
+        self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
+
+    @precondition(lambda self: self.unheard)
+    @rule(data=st.data(), heard=st.booleans())
+    def turn_sent_again_gives_the_same_jobs(self, data: st.DataObject, heard: bool) -> None:
+        lost = data.draw(st.sampled_from(self.unheard))
+        reply = self.sender.send(again(lost.call))
+        left = {}
+        for queue, n in lost.wants.items():
+            held = [job for job in self.model.of(ACTIVE, queue=queue) if job.token == lost.token]
+            given = [claimed for claimed in reply.jobs if claimed.queue == queue]
+            assert {claimed.id for claimed in given[: len(held)]} == {job.new.id for job in held}
+            for claimed in given[: len(held)]:
+                self.model.agrees(claimed)
+            for job in held:
+                job.lease_over = False
+            left[queue] = self.model.claim(queue, max(0, n - len(held)), lost.token, given[len(held) :])
+        assert reply.refused == ()
+        assert reply.set_aside == ()
+        assert dict(reply.left) == {queue: count for queue, count in left.items() if count}
+        if heard:
+            self.unheard.remove(lost)
+            self.hands[lost.worker] += reply.jobs
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers)
+    def renew(self, worker: str) -> None:
+        held = self.hands[worker]
+        call = moves.renew(
+            worker, [(c.queue, c.id, c.token) for c in held], lease=LEASE, ttl=LEASE, busy=bool(held)
+        )
+        known, lost = self.sender.send(call)
+        assert not known
+        assert lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
+        for claimed in held:
+            if self.model.holds(claimed):
+                self.model.jobs[claimed.id].lease_over = False
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers)
+    def crash(self, worker: str) -> None:
+        self.forgotten += self.hands[worker]
+        self.hands[worker] = []
+
+    @precondition(lambda self: self.model.of(ACTIVE))
+    @rule(data=st.data(), all_of_them=st.booleans())
+    def leases_end(self, data: st.DataObject, all_of_them: bool) -> None:
+        active = self.model.of(ACTIVE)
+        self._end_leases(active if all_of_them else [self._one(data, active)])
+
+    @precondition(lambda self: self.model.of(ACTIVE))
+    @rule(worker=workers)
+    def all_freeze_and_one_takes_over(self, worker: str) -> None:
+        """The other worker still holds jobs that are this one's now."""
+        self._end_leases(self.model.of(ACTIVE))
+        self.reap(limit=500)
+        self._turn(worker, [], dict.fromkeys(QUEUES, 8), "heard")
+
+    @precondition(lambda self: self.model.of(ACTIVE))
+    @rule(limit=st.sampled_from([1, 500, 500]))
+    def reap(self, limit: int) -> None:
+        reaped = self.sender.send(moves.reap(max_crashes=MAX_CRASHES, limit=limit))
+        assert list(reaped.jobs) == self.model.reap(limit)
+        assert reaped.set_aside == ()
+
+    @precondition(lambda self: self.model.of(DELAYED) or self.model.ghosts)
+    @rule(which=st.sampled_from([QUEUES, QUEUES[:1], QUEUES[1:]]), limit=st.sampled_from([1, 1000, 1000]))
+    def promote(self, which: Sequence[str], limit: int) -> None:
+        promotion = self.sender.send(moves.promote(which, limit=limit))
+        assert promotion.promoted == self.model.promote(which, limit)
+        delayed = [job for queue in which for job in self.model.of(DELAYED, queue=queue)]
+        assert (promotion.next_due is None) == (not delayed)
+        assert (promotion.next_due == timedelta(0)) == any(job.due for job in delayed)
+        assert promotion.paused == self.model.paused & set(which)
+        assert promotion.set_aside == ()
+
+    @precondition(lambda self: self.model.of(DELAYED))
+    @rule(data=st.data())
+    def delayed_jobs_become_due(self, data: st.DataObject) -> None:
+        for job in data.draw(st.permutations(self.model.of(DELAYED)))[:3]:
+            self.model.moment += 1
+            job.due = (self.model.moment - 100_000, job.new.id)  # before those that were postponed by nothing
+            self.server.zadd(keys.delayed(job.new.queue), {job.new.id: self.model.moment})
+
+    @precondition(lambda self: self.model.of(COMPLETED, FAILED))
+    @rule(data=st.data())
+    def an_ended_job_was_kept_long_enough(self, data: st.DataObject) -> None:
+        job = self._one(data, self.model.of(COMPLETED, FAILED))
+        self.model.expire(job)
+        self.server.delete(keys.job(job.new.id), keys.results(job.new.id))
+        self.server.zadd(STATE_KEYS[job.place](job.new.queue), {job.new.id: 1})
+
+    # Operators and schedulers
+
+    @precondition(lambda self: len(self.model.paused) < len(QUEUES))
+    @rule(queue=queues)
+    def pause(self, queue: str) -> None:
+        assert self.sender.send(moves.pause(queue)) == (queue not in self.model.paused)
+        self.model.paused.add(queue)
+
+    @rule(queue=queues)
+    def resume(self, queue: str) -> None:
+        assert self.sender.send(moves.resume(queue)) == (queue in self.model.paused)
+        self.model.paused.discard(queue)
+
+    @precondition(lambda self: len(self.model.jobs) > MANY)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(["own-1", "own-2", *self.model.jobs]))
+        job = self.model.jobs.get(job_id)
+        if job is None or job.place == ACTIVE:
+            with pytest.raises(JobNotFound if job is None else JobStateError):
+                self.sender.send(moves.remove(job_id))
+        else:
+            assert self.sender.send(moves.remove(job_id)) is STATES[job.place]
+            self.model.remove(job)
+
+    @rule(data=st.data(), attempts=st.integers(1, 3))
+    def retry(self, data: st.DataObject, attempts: int) -> None:
+        ended = [job.new.id for job in self.model.of(COMPLETED, FAILED)]
+        job_id = data.draw(st.sampled_from(ended + ended + [*self.model.jobs, "own-1"]))
+        job = self.model.jobs.get(job_id)
+        if job is None or job.place not in (COMPLETED, FAILED):
+            with pytest.raises(JobNotFound if job is None else JobStateError):
+                self.sender.send(moves.retry(job_id, attempts=attempts))
+        else:
+            assert self.sender.send(moves.retry(job_id, attempts=attempts)) is STATES[job.place]
+            self.model.retry(job, attempts)
+
+    @precondition(lambda self: len(self.model.jobs) > MANY)
+    @rule(queue=queues, case=st.sampled_from([(False, 2), (False, 1000), (True, 1000)]))
+    def drain(self, queue: str, case: tuple[bool, int]) -> None:
+        delayed, limit = case
+        drained = self.sender.send(moves.drain(queue, delayed=delayed, limit=limit))
+        assert drained == self.model.drain(queue, delayed=delayed, limit=limit)
+
+    @rule(schedule=st.sampled_from(["nightly", "hourly"]), slot=st.integers(0, 5), jobs=new_jobs)
+    def fire(self, schedule: str, slot: int, jobs: list[NewJob]) -> None:
+        if slot == 5:  # not yet due
+            wait = self.sender.send(moves.fire(schedule, datetime.now(UTC) + HOUR, "", jobs))
+            assert isinstance(wait, timedelta)
+            assert HOUR / 2 < wait <= HOUR
+            return
+        jobs = [self._named(job) for job in jobs]
+        fired = self.sender.send(moves.fire(schedule, LONG_AGO + slot * HOUR, "", jobs))
+        assert fired is (self.model.slots.get(schedule, -1) < slot)
+        if fired:
+            self.model.slots[schedule] = slot
+            for job in jobs:
+                self.model.enqueue(job, delayed=job.due in LATER)
+
+    # Everybody
+
+    @rule()
+    def reading_changes_nothing(self) -> None:
+        before = self._dump()
+        for queue in QUEUES:
+            for place, state in STATES.items():
+                page = self.sender.send(reads.page(queue, state, 0, 1000))
+                wanted = [job.new.id for job in self.model.of(place, queue=queue)]
+                if state is JobState.WAITING:
+                    assert list(page.ids) == self.model.waiting(queue)
+                elif wanted:
+                    ghosts = [g[2] for g in self.model.ghosts if g[:2] == (place, queue)]
+                    assert sorted(page.ids) == sorted(wanted + ghosts)
+        for job_id in [*list(self.model.jobs)[-6:], "own-1", "own-2"]:
+            known, found = self.model.jobs.get(job_id), self.sender.send(reads.job(job_id))
+            assert (found and found.state) == (known and STATES[known.place])
+        self.sender.send(health.places(QUEUES, 100))
+        self.sender.send(health.leases(QUEUES, 100))
+        self.sender.send(reads.queue_names())
+        self.sender.send(reads.stats(QUEUES))
+        assert self._dump() == before
+
+    @invariant()
+    def each_job_is_where_the_model_has_it_and_nowhere_else(self) -> None:
+        self.model.moment += 1
+        assert seen(self.server) == self.model.picture()
+
+    @invariant()
+    def stats_agree(self) -> None:
+        stats = self.sender.send(reads.stats(QUEUES))
+        for queue in QUEUES:
+            ghosts = sum(ghost[:2] == (FAILED, queue) for ghost in self.model.ghosts)
+            assert stats[queue].stats == QueueStats(
+                waiting=len(self.model.of(WAITING, queue=queue)),
+                active=len(self.model.of(ACTIVE, queue=queue)),
+                completed=self.model.completed[queue],
+                failed=len(self.model.of(FAILED, queue=queue)) + ghosts,
+                delayed=len(self.model.of(DELAYED, queue=queue)),
+                paused=queue in self.model.paused,
+            )
+
+    @invariant()
+    def no_worker_sleeps_beside_ready_work(self) -> None:
+        for queue in QUEUES:
+            tokens = self.server.llen(keys.wake(queue))
+            assert tokens in (0, 1)
+            assert tokens or queue in self.model.paused or not self.model.waiting(queue)
+
+    # How
+
+    def _named(self, job: NewJob) -> NewJob:
+        self.made += 1
+        data = b"[%d]" % self.made
+        return attrs.evolve(job, id=job.id or f"job-{self.made}", own_id=bool(job.id), data=data)
+
+    def _one(self, data: st.DataObject, jobs: Sequence[Known]) -> Known:
+        return data.draw(st.sampled_from(jobs))
+
+    def _end_leases(self, jobs: Sequence[Known]) -> None:
+        for job in jobs:
+            job.lease_over = True
+            self.server.zadd(keys.LEASES, {job.lease: 1})
+
+    def _turn(self, worker: str, outcomes: list[Settlement], wants: dict[str, int], fate: str) -> None:
+        for queue in (queue for queue, n in wants.items() if n):
+            self.server.lpop(keys.wake(queue))  # it was woken; whoever leaves work behind wakes the next
+        call = moves.turn(worker, outcomes, wants, lease=LEASE, largest=1 << 20)
+        turn = self.sender.send(again(call) if fate == "late" else call)
+        counted = [(outcome, self.model.settle(outcome)) for outcome in outcomes]
+        self.forgotten = [*self.forgotten, *(outcome.job for outcome, _ in counted)][-20:]
+        self.hands[worker] = [c for c in self.hands[worker] if all(c is not o.job for o in outcomes)]
+        assert turn.refused == tuple(outcome.job.id for outcome, counts in counted if not counts)
+        set_aside = [o for o, counts in counted if counts and o.kind == "quarantine"]
+        assert [entry.entry for entry in turn.set_aside] == [o.job.id for o in set_aside]
+        unheard, left = Unheard(call, worker, wants), {}
+        for queue, n in wants.items():
+            given = [claimed for claimed in turn.jobs if claimed.queue == queue]
+            left[queue] = self.model.claim(queue, n, unheard.token, given)
+        assert dict(turn.left) == {queue: count for queue, count in left.items() if count}
+        if fate == "lost":
+            self.unheard = [*self.unheard, unheard][-5:]
+        else:
+            self.hands[worker] += turn.jobs
+
+    def _dump(self) -> dict[Any, Any]:
+        names = sorted(self.server.keys())
+        with self.server.pipeline() as pipeline:
+            for name in names:
+                pipeline.execute_command("DUMP", name)  # type: ignore[no-untyped-call]
+                pipeline.execute_command("PEXPIRETIME", name)  # type: ignore[no-untyped-call]
+            return dict(zip(names, zip(*[iter(pipeline.execute())] * 2, strict=True), strict=True))
+
+
+STATE_KEYS: dict[str, Callable[[str], str]] = {COMPLETED: keys.completed, FAILED: keys.failed}
+
+
+def outcome(kind: Any, claimed: Claimed, delay: timedelta, blob: bytes) -> Settlement:
+    """How a claimed job ended, with all that its kind may carry."""
+    postponed = kind in ("retry", "snooze")
+    return Settlement(
+        kind, claimed, SUBTYPE, 7, delay if postponed else timedelta(0), "ValueError: no", blob=blob
+    )
+
+
+def again(call: Call[T]) -> Call[T]:
+    """The call as it is sent when no reply came to the first try."""
+    return Call(call.again, call.parse)

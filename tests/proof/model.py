@@ -1,0 +1,299 @@
+"""What must be true of jobs after each move: the engine's promises in Python, without a server.
+
+`Model.picture` says which keys a server must then have; `seen` reads those that a real one has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import redis
+
+from cgjobs import keys
+from cgjobs.broker.values import Claimed, NewJob, Settlement
+from cgjobs.model import Priority
+
+QUEUES = ("alpha", "beta")
+SUBTYPE = "work.note"
+MAX_CRASHES = 3
+AHEAD, PAST = True, False
+
+WAITING, ACTIVE, DELAYED, COMPLETED, FAILED = "queued", "started", "scheduled", "finished", "failed"
+_REGISTRIES = {DELAYED: keys.delayed, COMPLETED: keys.completed, FAILED: keys.failed}
+_COUNTED = {
+    "completed": "completed",
+    "retry": "retried",
+    "failed": "failed",
+    "quarantine": "failed",
+    "snooze": "snoozed",
+    "return": "returned",
+}
+# The stated share is 8, 4, 2, 1 of 15: so many picks in a row may pass over a level in which a job waits.
+_PATIENCE = {Priority.CRITICAL: 3, Priority.HIGH: 4, Priority.NORMAL: 7, Priority.LOW: 14}
+
+
+@attrs.define
+class Known:
+    """One job as it must be; ``due`` is its place among the delayed jobs that are due."""
+
+    new: NewJob
+    place: str = WAITING
+    token: str = ""
+    left: int = 0
+    made: int = 0
+    recoveries: int = 0
+    due: tuple[int, str] | None = None
+    lease_over: bool = False
+
+    @property
+    def lease(self) -> str:
+        return f"{self.new.queue}:{self.new.id}:{self.token}"
+
+
+@attrs.define
+class Model:
+    """All jobs, where they are, and what was counted."""
+
+    jobs: dict[str, Known] = attrs.field(factory=dict)
+    lines: dict[tuple[str, Priority], list[str]] = attrs.field(
+        factory=lambda: {(queue, level): [] for queue in QUEUES for level in Priority}
+    )
+    # Entries of ended jobs whose time is over: the hash is gone, promote sweeps the entry.
+    ghosts: set[tuple[str, str, str]] = attrs.field(factory=set)
+    entries: Counter[str] = attrs.field(factory=Counter)
+    paused: set[str] = attrs.field(factory=set)
+    completed: Counter[str] = attrs.field(factory=Counter)
+    counters: Counter[str] = attrs.field(factory=Counter)
+    slots: dict[str, int] = attrs.field(factory=dict)
+    passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
+    moment: int = 1000
+
+    def of(self, *places: str, queue: str = "") -> list[Known]:
+        return [job for job in self.jobs.values() if job.place in places and queue in ("", job.new.queue)]
+
+    def waiting(self, queue: str) -> list[str]:
+        return [job_id for level in Priority for job_id in self.lines[queue, level]]
+
+    def claimable(self) -> list[str]:
+        return [queue for queue in QUEUES if queue not in self.paused and self.waiting(queue)]
+
+    def holds(self, claimed: Claimed) -> bool:
+        """Whether this claim is the running attempt of its job."""
+        job = self.jobs.get(claimed.id)
+        return job is not None and job.place == ACTIVE and job.token == claimed.token
+
+    def runs_again(self, claimed: Claimed) -> bool:
+        """Whether another attempt of its job runs by now."""
+        job = self.jobs.get(claimed.id)
+        return job is not None and job.place == ACTIVE and job.token != claimed.token
+
+    # Moves
+
+    def enqueue(self, new: NewJob, *, delayed: bool) -> bool:
+        if new.id in self.jobs:
+            return False
+        job = self.jobs[new.id] = Known(new, left=new.attempts - 1)
+        if new.own_id:
+            del self.entries[new.id]
+        self._place(job, DELAYED if delayed else WAITING)
+        return True
+
+    def claim(self, queue: str, n: int, token: str, given: Sequence[Claimed]) -> int:
+        """Check what a claim gave of one queue; gives how many jobs it must say are left."""
+        size = len(self.waiting(queue))
+        assert len(given) == (0 if queue in self.paused else min(n, size))
+        for claimed in given:
+            job = self.jobs[claimed.id]
+            assert self.lines[queue, job.new.priority][0] == claimed.id, "first come, first served"
+            self._keep_the_share(queue, job.new.priority)
+            self.lines[queue, job.new.priority].pop(0)
+            job.place, job.token, job.lease_over = ACTIVE, token, False
+            self.agrees(claimed)
+        return 0 if queue in self.paused or n == 0 else size - len(given)
+
+    def agrees(self, claimed: Claimed) -> None:
+        """A claimed job says what the model knows of it."""
+        job = self.jobs[claimed.id]
+        told = (claimed.queue, claimed.data, claimed.retries_made, claimed.retries_left, claimed.recoveries)
+        assert told == (job.new.queue, job.new.data, job.made, job.left, job.recoveries)
+        assert (claimed.token, claimed.priority) == (job.token, job.new.priority.value)
+
+    def settle(self, outcome: Settlement) -> bool:
+        """Whether the outcome counts; if so the job has moved."""
+        queue, job_id = outcome.job.queue, outcome.job.id
+        if not self.holds(outcome.job):
+            self.counters[f"stale|{queue}|{outcome.subtype}"] += 1
+            return False
+        job = self.jobs[job_id]
+        self.counters[f"{_COUNTED[outcome.kind]}|{queue}|{outcome.subtype}"] += 1
+        if outcome.kind == "completed":
+            self.completed[queue] += 1
+            if not job.new.keep_completed:
+                del self.entries[job_id]
+            self.entries[job_id] += bool(outcome.blob)
+            self._place(job, COMPLETED) if job.new.keep_completed else self.jobs.pop(job_id)
+        elif outcome.kind in ("failed", "quarantine"):
+            if outcome.kind == "quarantine":
+                self.counters[f"quarantined|{queue}"] += 1
+            self._fail(job)
+        elif outcome.kind == "return":
+            self._place(job, WAITING, front=True)
+        else:
+            if outcome.kind == "retry":
+                self.entries[job_id] += 1
+                job.made, job.left = job.made + 1, max(0, job.left - 1)
+            self._place(job, DELAYED)
+            job.due = None if outcome.delay else (self.moment, job_id)
+        return True
+
+    def reap(self, limit: int) -> list[tuple[str, str, str]]:
+        fates = []
+        for job in sorted((job for job in self.of(ACTIVE) if job.lease_over), key=lambda job: job.lease)[
+            :limit
+        ]:
+            queue, job_id = job.new.queue, job.new.id
+            job.recoveries += 1
+            self.counters[f"recovered|{queue}"] += 1
+            if job.recoveries >= MAX_CRASHES:
+                self.counters[f"failed|{queue}|{SUBTYPE}"] += 1
+                self._fail(job)
+            else:
+                self._place(job, WAITING, front=True)
+            fates.append((queue, job_id, "poison" if job.recoveries >= MAX_CRASHES else "recovered"))
+        return fates
+
+    def promote(self, queues: Sequence[str], limit: int) -> int:
+        promoted = 0
+        for queue in queues:
+            due = [job for job in self.of(DELAYED, queue=queue) if job.due]
+            for job in sorted(due, key=lambda job: job.due or (0, ""))[: limit - promoted]:
+                self._place(job, WAITING)
+                promoted += 1
+            self.ghosts = {ghost for ghost in self.ghosts if ghost[1] != queue}
+        return promoted
+
+    def remove(self, job: Known) -> None:
+        self._leave(job)
+        self.forget(job.new.id)
+
+    def retry(self, job: Known, attempts: int) -> None:
+        if job.place == COMPLETED:  # its result must not be taken for that of the next run
+            del self.entries[job.new.id]
+        job.made, job.left, job.recoveries = 0, attempts - 1, 0
+        self._place(job, WAITING)
+
+    def drain(self, queue: str, *, delayed: bool, limit: int) -> int:
+        waiting = [self.jobs[job_id] for job_id in self.waiting(queue)][:limit]
+        later = self.of(DELAYED, queue=queue) if delayed else []
+        for job in waiting + later:
+            self.remove(job)
+        return len(waiting + later)
+
+    def forget(self, job_id: str) -> None:
+        del self.jobs[job_id], self.entries[job_id]
+
+    def expire(self, job: Known) -> None:
+        """The time for which an ended job is kept is over: the server lets its hash go, not yet its entry."""
+        self.ghosts.add((job.place, job.new.queue, job.new.id))
+        self.forget(job.new.id)
+
+    def _fail(self, job: Known) -> None:
+        self.entries[job.new.id] += 1
+        self._place(job, FAILED)
+        if not job.new.keep_failed:
+            self.expire(job)
+
+    def _leave(self, job: Known) -> None:
+        line = self.lines[job.new.queue, job.new.priority]
+        if job.new.id in line:
+            line.remove(job.new.id)
+
+    def _place(self, job: Known, place: str, *, front: bool = False) -> None:
+        self._leave(job)
+        if place == WAITING:
+            line = self.lines[job.new.queue, job.new.priority]
+            line.insert(0 if front else len(line), job.new.id)
+        self.ghosts.discard((place, job.new.queue, job.new.id))
+        job.place, job.token, job.due = place, "", None
+
+    def _keep_the_share(self, queue: str, taken: Priority) -> None:
+        for level in Priority:
+            waits = level is not taken and bool(self.lines[queue, level])
+            self.passed[queue, level] = self.passed[queue, level] + 1 if waits else 0
+            assert self.passed[queue, level] <= _PATIENCE[level], f"a {level} job is passed over too long"
+
+    # What a server must have
+
+    def picture(self) -> dict[str, Any]:
+        """Key -> content, as `seen` reads them: every key that is about jobs, and no other."""
+        wanted: dict[str, Any] = {
+            keys.waiting(queue, level): line for (queue, level), line in self.lines.items() if line
+        }
+        for place, queue, job_id in self.ghosts:
+            wanted.setdefault(_REGISTRIES[place](queue), {})[job_id] = PAST
+        for job_id, job in self.jobs.items():
+            queue = job.new.queue
+            if job.place == ACTIVE:
+                wanted.setdefault(keys.active(queue), {})[f"{job_id}:{job.token}"] = AHEAD
+                wanted.setdefault(keys.LEASES, {})[job.lease] = PAST if job.lease_over else AHEAD
+            elif job.place in _REGISTRIES:
+                wanted.setdefault(_REGISTRIES[job.place](queue), {})[job_id] = PAST if job.due else AHEAD
+            wanted[keys.job(job_id)] = [
+                job.place,
+                job.token,
+                queue,
+                str(job.made),
+                str(job.left),
+                str(job.recoveries),
+                job.new.data.decode(),
+                self._lasts(job_id),
+            ]
+        for job_id, count in self.entries.items():
+            if count:
+                wanted[keys.results(job_id)] = [count, self._lasts(job_id)]
+        if counted := {name: str(number) for name, number in self.counters.items() if number}:
+            wanted[keys.METRICS] = counted
+        return wanted
+
+    def _lasts(self, job_id: str) -> bool:
+        """What a job is and left behind has an end of its time only once the job has ended."""
+        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED)
+
+
+_SEEN = """
+local t = redis.call('TIME')
+local now, found = t[1] + t[2] / 1e6, {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local kind = redis.call('TYPE', key).ok
+  if string.find(key, '^rq:queue:') and kind == 'list' then found[key] = redis.call('LRANGE', key, 0, -1)
+  elseif kind == 'zset' then
+    local least = string.find(key, '^rq:wip:') and 9999999998 or now
+    local members, all = {}, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for i = 1, #all, 2 do members[all[i]] = tonumber(all[i + 1]) > least end
+    found[key] = members
+  elseif string.find(key, '^rq:job:') then
+    local f = redis.call('HMGET', key, 'status', 'token', 'origin', 'number_of_retries', 'retries_left',
+                         'recoveries', 'data')
+    found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
+                  redis.call('PTTL', key) == -1}
+  elseif string.find(key, '^rq:results:') then
+    found[key] = {redis.call('XLEN', key), redis.call('PTTL', key) == -1}
+  elseif key == 'cgjobs:metrics' then
+    local fields, all = {}, redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+      if not string.find(all[i], '^seconds_') then fields[all[i]] = all[i + 1] end
+    end
+    found[key] = fields
+  end
+end
+return cjson.encode(found)
+"""
+
+
+def seen(server: redis.Redis) -> dict[str, Any]:
+    """Key -> content of every key that is about jobs, all at one moment."""
+    return dict(json.loads(bytes(server.eval(_SEEN, 0))))

@@ -1,0 +1,244 @@
+"""Small mistakes put into the functions on the server, each of which the state machine has to find.
+
+    make mutants
+    python -m tests.proof.mutants --examples 300 "settle ignores the token"
+
+What it prints is the proof's own proof: a machine that finds none of them would show nothing by passing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import Phase
+
+from cgjobs.broker import library
+from tests.conftest import Server
+from tests.proof.play import play
+
+EXAMPLES = 300
+
+
+@attrs.frozen
+class Mutant:
+    """One mistake: in this file, instead of ``text``, which stands there once, ``replacement``."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+
+    def source(self) -> str:
+        """The library with the mistake in it and a digest of its own.
+
+        Raises:
+            LookupError: The text does not stand in the file exactly once.
+        """
+        lua = (files("cgjobs.functions") / self.file).read_text("utf-8")
+        if lua.count(self.text) != 1:
+            raise LookupError(
+                f"mutant {self.name!r}: its text stands {lua.count(self.text)} times in {self.file}, "
+                f"not once: {self.text!r}. The file has changed; change the mutant too"
+            )
+        whole = library.source()
+        mutated = whole.replace(lua, lua.replace(self.text, self.replacement))
+        if mutated == whole:
+            raise LookupError(f"mutant {self.name!r}: {self.file} was edited since this process read it")
+        digest = hashlib.sha256(mutated.encode()).hexdigest()[:16]
+        return mutated.replace(library.digest(), digest)
+
+
+MUTANTS = (
+    Mutant(
+        "enqueue ignores the nonce",
+        "prelude.lua",
+        "== 0 then return false end",
+        "== -1 then return false end",
+    ),
+    Mutant(
+        "enqueue ignores a taken id", "enqueue.lua", "if redis.call('EXISTS', key) == 1 then", "if false then"
+    ),
+    Mutant(
+        "enqueue forgets what it answered",
+        "enqueue.lua",
+        "if not all_added then redis.call('SET'",
+        "if false then redis.call('SET'",
+    ),
+    Mutant(
+        "enqueue makes delayed jobs ready",
+        "enqueue.lua",
+        "local ready = not at_ms or",
+        "local ready = true or",
+    ),
+    Mutant("enqueue wakes nobody", "enqueue.lua", "if ready then wake(queue) end", ""),
+    Mutant("claim does not add the lease", "claim.lua", "safe('ZADD', LEASES, unpack(leases))", ""),
+    Mutant(
+        "claim gives jobs of a paused queue", "claim.lua", "if n > 0 and not state[1] then", "if n > 0 then"
+    ),
+    Mutant("claim sent again gives no jobs", "claim.lua", "if of == token then", "if of == worker then"),
+    Mutant("claim sent again gives fresh jobs too", "claim.lua", "        n = n - 1\n", ""),
+    Mutant(
+        "claim sent again leaves the lease as it was",
+        "claim.lua",
+        "safe('ZADD', LEASES, expiry, queue .. ':' .. id .. ':' .. token) -- it begins now",
+        "",
+    ),
+    Mutant(
+        "claim leaves the token out",
+        "claim.lua",
+        "'worker_name', worker, 'token',\n",
+        "'worker_name', worker, 'x',\n",
+    ),
+    Mutant("claim wakes nobody for the rest", "claim.lua", "        wake(queue)\n", ""),
+    Mutant(
+        "claim takes from the end",
+        "claim.lua",
+        "redis.call('LPOP', waiting_key(",
+        "redis.call('RPOP', waiting_key(",
+    ),
+    Mutant("levels are ignored", "claim.lua", "if not levels then return", "if true then return"),
+    Mutant("urgent levels come last", "claim.lua", "PICKS[pick % #PICKS + 1]", "#LEVELS"),
+    Mutant("low levels starve", "claim.lua", "PICKS[pick % #PICKS + 1]", "1"),
+    Mutant("settle ignores the token", "settle.lua", "f[1] ~= token or f[2]", "f[2]"),
+    Mutant("settle forgets the lease", "settle.lua", "if #leases > 0 then", "if false then"),
+    Mutant(
+        "settle forgets the running set",
+        "settle.lua",
+        "safe('ZREM', active_key(queue), unpack(members))",
+        "",
+    ),
+    Mutant(
+        "settle sent again settles again",
+        "settle.lua",
+        "if first_time(nonce, resent, sec) then",
+        "if true then",
+    ),
+    Mutant("settle loses a postponed job", "settle.lua", "safe('ZADD', delayed_key(queue), due, id)", ""),
+    Mutant("a retry uses no attempt", "settle.lua", "math.max(0, whole(f[6]) - 1)", "whole(f[6])"),
+    Mutant(
+        "a returned job goes to the end",
+        "settle.lua",
+        "push(queue, level_of(f[7]), id, true)",
+        "push(queue, level_of(f[7]), id, false)",
+    ),
+    Mutant("a kept job has no entry", "settle.lua", "safe('ZADD', completed_key(queue), sec + ttl, id)", ""),
+    Mutant(
+        "a kept job never goes", "settle.lua", "    redis.call('EXPIRE', key, ttl)\n    redis", "    redis"
+    ),
+    Mutant("completed is counted once for each call", "settle.lua", "'completed', n)", "'completed', 1)"),
+    Mutant("a failed job has no entry", "prelude.lua", "safe('ZADD', failed_key(queue), sec + ttl, id)", ""),
+    Mutant("renew ignores the token", "renew.lua", "f[1] == token and", ""),
+    Mutant(
+        "renew does not renew",
+        "renew.lua",
+        "safe('ZADD', LEASES, expiry,",
+        "safe('ZADD', LEASES, 'NX', expiry,",
+    ),
+    Mutant(
+        "reap takes jobs back whose lease holds",
+        "reap.lua",
+        "'-inf', seconds(sec, usec, 0)",
+        "'-inf', '+inf'",
+    ),
+    Mutant(
+        "reap forgets the running set", "reap.lua", "safe('ZREM', active_key(queue), id .. ':' .. token)", ""
+    ),
+    Mutant("reap does not count recoveries", "reap.lua", "whole(f[3]) + 1\n", "whole(f[3])\n"),
+    Mutant("reap ignores the level", "reap.lua", "level_of(f[4])", "NORMAL"),
+    Mutant(
+        "reap puts jobs at the end",
+        "reap.lua",
+        "push(queue, level_of(f[4]), id, true)",
+        "push(queue, level_of(f[4]), id, false)",
+    ),
+    Mutant("promote forgets the delayed entry", "promote.lua", "redis.call('ZREM', key, id)", ""),
+    Mutant("promote makes all ready", "promote.lua", "'-inf', time, 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
+    Mutant("promote sweeps nothing", "promote.lua", "sweep(failed_key(queue), sec)", ""),
+    Mutant("promote wakes nobody", "promote.lua", "if ready then wake(queue) end", ""),
+    Mutant("resume wakes nobody", "pause.lua", "wake(args[1])", ""),
+    Mutant(
+        "remove takes a running job", "remove.lua", "if status == 'started' then", "if status == 'x' then"
+    ),
+    Mutant("remove leaves the entry", "remove.lua", "  unlist(queue, id, level_of(f[3]), status)\n", ""),
+    Mutant("retry leaves the entry", "retry.lua", "unlist(queue, id, level, status)", ""),
+    Mutant("retry lets the job go when its time is over", "retry.lua", "redis.call('PERSIST', key)", ""),
+    Mutant(
+        "retry takes a waiting job",
+        "retry.lua",
+        "if status ~= 'failed' and",
+        "if status ~= 'queued' and status ~= 'failed' and",
+    ),
+    Mutant("drain forgets the hash", "drain.lua", "redis.call('DEL', job_key(id), results_key(id))", ""),
+    Mutant("drain takes delayed jobs unasked", "drain.lua", "args[2] == '1'", "true"),
+    Mutant("fire ignores the slot", "fire.lua", "if last >= slot then return 0 end", ""),
+    Mutant("fire does not wait", "fire.lua", "if early > 0 then", "if false then"),
+    Mutant(
+        "stats forget a level",
+        "stats.lua",
+        "for _, level in ipairs(LEVELS) do",
+        "for _, level in ipairs({NORMAL}) do",
+    ),
+)
+
+
+@contextmanager
+def loaded(source: str) -> Iterator[None]:
+    """Inside, this process loads this library."""
+    whole, digest = library.source, library.digest
+    library.source, library.digest = lambda: source, lambda: source.split("'")[3]  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        library.source, library.digest = whole, digest
+
+
+def killed_by(source: str, url: str, examples: int) -> str:
+    """What the machine said about this library; empty when it found nothing."""
+    said = io.StringIO()
+    with loaded(source), redirect_stdout(said):
+        try:
+            play(url, examples=examples, phases=[Phase.generate], database=None, derandomize=True)
+        except (Exception, pytest.fail.Exception) as error:
+            return type(error).__name__
+    return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Let the state machine look for seeded mistakes.")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="orders of moves for each mutant")
+    parser.add_argument("names", nargs="*", help="only these mutants")
+    chosen = parser.parse_args(arguments)
+    mutants = [mutant for mutant in MUTANTS if not chosen.names or mutant.name in chosen.names]
+    sources = [
+        mutant.source() for mutant in mutants
+    ]  # all before the first runs: somebody may edit meanwhile
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        server.start()
+        try:
+            for mutant, source in zip(mutants, sources, strict=True):
+                began = time.monotonic()
+                found = killed_by(source, server.url, chosen.examples)
+                survived += not found
+                fate = f"killed   {found}" if found else "SURVIVED"
+                print(f"{time.monotonic() - began:6.1f} s  {mutant.name:50} {fate}", flush=True)
+        finally:
+            server.kill()
+    print(f"\n{len(mutants) - survived} of {len(mutants)} killed: {1 - survived / max(1, len(mutants)):.0%}")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

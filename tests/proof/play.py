@@ -1,0 +1,49 @@
+"""Plays the state machine on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from cgjobs.broker import Sender
+from tests.jobs import redis_config
+from tests.proof.machine import Moves
+
+STEPS = 40
+
+
+def play(url: str, *, examples: int, **chosen: Any) -> None:
+    """So many orders of moves on this server, which it empties; raises what is not so.
+
+    Args:
+        url: The server.
+        examples: How many orders, each of `STEPS` moves at most.
+        chosen: Further settings of Hypothesis.
+    """
+    with _connected(url) as (sender, server):
+        run_state_machine_as_test(
+            lambda: Moves(sender, server),  # type: ignore[arg-type]
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                **chosen,
+            ),
+        )
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[tuple[Sender, redis.Redis]]:
+    sender = Sender(redis_config(url))
+    try:
+        sender.load_functions()
+        with redis.Redis.from_url(url) as server:
+            yield sender, server
+    finally:
+        sender.close()
