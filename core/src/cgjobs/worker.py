@@ -289,15 +289,16 @@ class Worker:
         )
 
     def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
-        for run in list(self._runs.values()):
-            if (run.claimed.id, run.claimed.token) in attempts:
-                run.take_away()
+        for run in self._those(attempts):
+            run.take_away()
 
     def _cancel(self, attempts: frozenset[tuple[str, str]]) -> None:
-        for run in list(self._runs.values()):
-            if (run.claimed.id, run.claimed.token) in attempts:
-                run.cancelled = True
-                run.take_away()
+        for run in self._those(attempts):
+            run.cancelled = True
+            run.take_away()
+
+    def _those(self, attempts: frozenset[tuple[str, str]]) -> list[Run]:
+        return [run for run in self._runs.values() if (run.claimed.id, run.claimed.token) in attempts]
 
     async def _beat(self) -> None:
         while True:
