@@ -199,7 +199,10 @@ class Child:
         # Threads that came with what ctx.use opened belong to that; others are left behind by the handler.
         left = set(threading.enumerate()) - before if self._resources.opened == opened else set()
         end["spent"] = spent or bool(left) or not _streams_are_open()
-        os.fchdir(self._home)
+        try:
+            os.fchdir(self._home)
+        except OSError:  # the handler closed what is not its own, the socket with it
+            os._exit(1)
         return end
 
     def _told(

@@ -37,6 +37,7 @@ GRACE = 1.0
 
 _START_PATIENCE = 60.0  # for importing the plugins
 _CANCEL_PATIENCE = 0.5  # for a handler that was told to stop
+_END_PATIENCE = 2.0  # for the exit code of one that closed its socket
 _CLOSE_PATIENCE = 2.0  # for closing what an idle child has opened
 _LONGEST_MESSAGE = 64 * 2**20
 _FACTS = ("queue", "id", "token", "retries_made", "retries_left", "recoveries", "created_at", "priority")
@@ -107,7 +108,7 @@ class Children:
         Raises:
             JobTimeout: It did not stop when told; its process was killed.
             Crashed: Its process ended before it did.
-        NotStarted: There is no process for it.
+            NotStarted: There is no process for it.
             Reported: The handler raised.
         """
         child = await self._take()
@@ -158,7 +159,7 @@ class Children:
                 else:
                     return message
         except (EOFError, OSError, ValueError):
-            code = await child.end()
+            code = await child.end(_END_PATIENCE)
             if child.overran:
                 raise JobTimeout(f"ran longer than {seconds:g} s; its process had to be killed") from None
             raise Crashed(_how_it_ended(code, killed_by_us=child.killed)) from None
