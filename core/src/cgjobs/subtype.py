@@ -74,10 +74,10 @@ class Subtype(Generic[P, R]):
 
 
 class _Decorator:
-    def __init__(
-        self, name: str, timeout: timedelta | None, isolation: Isolation, memory: int | None
-    ) -> None:
-        self._name, self._timeout, self._isolation, self._memory = name, timeout, isolation, memory
+    """Makes a `Subtype` of a handler; ``traits`` are the fields of `Subtype` that the author gave."""
+
+    def __init__(self, name: str, **traits: Any) -> None:
+        self._name, self._traits = name, traits
 
     @overload
     def __call__(self, handler: Callable[[P, Context], Awaitable[R]]) -> Subtype[P, Awaitable[R]]: ...
@@ -85,10 +85,9 @@ class _Decorator:
     def __call__(self, handler: Callable[[P, Context], R]) -> Subtype[P, R]: ...
 
     def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
-        if self._isolation == "process" and inspect.iscoroutinefunction(handler):
+        if self._traits["isolation"] == "process" and inspect.iscoroutinefunction(handler):
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
-        payload = _payload_class(self._name, handler)
-        return Subtype(self._name, payload, handler, self._timeout, self._isolation, self._memory)
+        return Subtype(self._name, _payload_class(self._name, handler), handler, **self._traits)
 
 
 def subtype(
@@ -125,7 +124,7 @@ def subtype(
         raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
-    return _Decorator(name, timeout, isolation, memory)
+    return _Decorator(name, timeout=timeout, isolation=isolation, memory=memory)
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:
