@@ -34,6 +34,7 @@ async def promote_due(send: Send, queues: Sequence[str], tell: Callable[[Event],
             tell(Event("queue_resumed", queue))
         held = seen.paused
         tell_set_aside(seen.set_aside, tell)
+        tell_dropped(seen.dropped, tell)
         if seen.promoted < _AT_ONCE:
             wait = min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
             await asyncio.sleep(max(0.001, wait.total_seconds()))
@@ -53,6 +54,7 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
             else:
                 tell(Event("job_recovered", queue, job_id))
         tell_set_aside(seen.set_aside, tell)
+        tell_dropped(seen.dropped, tell)
 
 
 async def cancel_asked(send: Send, worker: str, cancel: Callable[[frozenset[tuple[str, str]]], None]) -> None:
@@ -62,6 +64,12 @@ async def cancel_asked(send: Send, worker: str, cancel: Callable[[frozenset[tupl
         heard = await send(moves.cancels(worker, heard))
         cancel(heard)
         await asyncio.sleep(_LOOK.total_seconds())
+
+
+def tell_dropped(jobs: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:
+    """Tell of the jobs that failed without having run."""
+    for job in jobs:
+        tell(Event("job_failed", job.queue, job.entry, error=job.reason))
 
 
 def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:

@@ -34,9 +34,9 @@ class Slots:
         )
 
     def asked(self, wants: Iterable[str], left: Iterable[str]) -> None:
-        """A claim has answered: the queues asked, and those that still have work."""
+        """A claim has answered: the queues asked, and those that have work, which may be others'."""
         self._hungry.difference_update(wants)
-        self._hungry.update(left)
+        self._hungry.update(queue for queue in left if queue in self._free)
         self.changed.set()
 
     def woken(self, queues: Iterable[str]) -> None:

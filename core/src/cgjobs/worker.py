@@ -26,6 +26,7 @@ from cgjobs.duties import (
     flush_progress,
     promote_due,
     reap_expired,
+    tell_dropped,
     tell_set_aside,
     write_progress,
 )
@@ -230,8 +231,7 @@ class Worker:
             self._start(Run(claimed))
         self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
-        for job in turn.dropped:
-            self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
+        tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)

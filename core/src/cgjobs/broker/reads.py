@@ -15,7 +15,7 @@ import orjson
 
 from cgjobs import keys
 from cgjobs.broker.call import Call, fcall_ro, together
-from cgjobs.broker.replies import duration, number, text
+from cgjobs.broker.replies import dependency_ids, duration, number, text
 from cgjobs.broker.values import STATES
 from cgjobs.codec import Codec, Unreadable
 from cgjobs.config import LimitConfig
@@ -41,10 +41,17 @@ REGISTRIES = {
 
 @attrs.frozen
 class QueueReading:
-    """`QueueStats`, and since when the job that waits longest has been ready, by the server's clock."""
+    """`QueueStats`, and what else is known of a queue.
+
+    Args:
+        stats: The six numbers.
+        waiting_since: Since when the job that waits longest has been ready, by the server's clock.
+        deferred: Jobs that wait for other jobs.
+    """
 
     stats: QueueStats
     waiting_since: datetime | None
+    deferred: int = 0
 
 
 @attrs.frozen
@@ -150,6 +157,7 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
                     paused=row[5] == 1,
                 ),
                 time(row[6]),
+                row[7],
             )
             for queue, row in zip(wanted, reply, strict=True)
         }
@@ -285,6 +293,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        depends_on=dependency_ids(fields.get("dependency_ids", b"")),
     )
 
 

@@ -114,6 +114,8 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+    """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
 
 @attrs.frozen
@@ -166,7 +168,7 @@ class Turn:
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
-        dropped: Jobs that had expired; they have failed.
+        dropped: Jobs that have failed, since they had expired or a dependency of theirs failed.
     """
 
     refused: tuple[str, ...]
@@ -185,12 +187,14 @@ class Promotion:
         next_due: How long until the next one is due; None when there is none.
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     promoted: int
     next_due: timedelta | None
     paused: frozenset[str]
     set_aside: tuple[SetAside, ...]
+    dropped: tuple[SetAside, ...] = ()
 
 
 @attrs.frozen
@@ -200,10 +204,12 @@ class Reaping:
     Args:
         jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     jobs: tuple[tuple[str, str, str], ...]
     set_aside: tuple[SetAside, ...]
+    dropped: tuple[SetAside, ...] = ()
 
 
 def milliseconds(duration: timedelta) -> int:

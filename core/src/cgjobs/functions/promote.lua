@@ -1,6 +1,8 @@
--- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
+-- promote: make due delayed jobs ready, let go of finished ones whose time is over, and tell dependents of the ends
+-- that earlier calls left. For workers.
 -- ARGV  at most how many jobs, then the queues
--- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside}.
+-- Gives {number made ready, ms until the next call is due or -1, those of the queues that are paused, set aside,
+-- dropped: (queue, id, reason) for each job that failed since its dependency did}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local function sweep(key, sec)
@@ -42,5 +44,7 @@ define('promote', {'allow-oom'}, function(_, args)
     sweep(failed_key(queue), sec)
     sweep(cancelled_key(queue), sec)
   end
-  return {promoted, next_due, paused, set_aside}
+  go_on_telling()
+  if safe('LLEN', ENDINGS) > 0 then next_due = 0 end
+  return {promoted, next_due, paused, set_aside, dropped}
 end)

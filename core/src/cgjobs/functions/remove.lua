@@ -16,7 +16,7 @@ end
 
 define('remove', {'allow-oom'}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'unique')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'dependents', 'dependency_id')
   if not f or not (f[1] or f[2]) then
     return redis.call('DEL', job_key(id)) == 1 and 'garbage' or 'missing'
   end
@@ -25,6 +25,7 @@ define('remove', {'allow-oom'}, function(_, args)
   unlist(queue, id, level_of(f[3]), status)
   release(queue, f[4], id)
   redis.call('DEL', job_key(id), results_key(id))
+  ended(id, 'removed', f[5], f[6], 0)
   publish({{'removed', queue, id, ''}})
   return status
 end)
