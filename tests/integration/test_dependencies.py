@@ -65,9 +65,7 @@ def keys_left(url: str) -> set[str]:
         return {
             key
             for key in server.scan_iter()
-            if key.startswith(
-                ("rq:job:", "rq:results:", "rq:deferred", "cgjobs:dependencies", "cgjobs:endings")
-            )
+            if key.startswith(("rq:job:", "rq:deferred", "cgjobs:dependencies", "cgjobs:endings"))
         }
 
 

@@ -34,7 +34,18 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, BatchCounts, Cron, Dependency, Job, JobState, Priority, Progress, QueueStats
+from cgjobs.model import (
+    Backoff,
+    BatchCounts,
+    Cron,
+    Dependency,
+    Job,
+    JobState,
+    Keep,
+    Priority,
+    Progress,
+    QueueStats,
+)
 from cgjobs.options import JobOptions
 from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
 from cgjobs.processor import Processor, Slot
@@ -84,6 +95,7 @@ __all__ = [
     "JobState",
     "JobStateError",
     "JobTimeout",
+    "Keep",
     "PayloadTooLarge",
     "PluginError",
     "Priority",

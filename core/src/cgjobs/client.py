@@ -22,7 +22,7 @@ from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
-from cgjobs.model import Backoff, Job, JobState, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
@@ -46,8 +46,8 @@ class Options(TypedDict, total=False):
     unique_until: Literal["started", "done"] | timedelta
     depends_on: Sequence[Job | str]
     on_dependency_failure: Literal["fail", "ignore"]
-    keep_completed: timedelta | None
-    keep_failed: timedelta | None
+    keep_completed: timedelta | Keep | None
+    keep_failed: timedelta | Keep | None
 
 
 def _operations(config: Config | None, registry: Registry | None) -> Operations:

@@ -79,7 +79,7 @@ local function fail_dependent(queue, id, f, dependency, how, sec, usec)
   local subtype = string.match(f[9] or '', '^[%w_.-]+') or ''
   local ttl = ttl_of(f[7], DEFAULT_FAILURE_TTL)
   keep_error(id, '', 1, reason, '')
-  fail(queue, id, sec, usec, ttl)
+  fail(queue, id, sec, usec, ttl, whole(f[12]))
   safe('ZREM', deferred_key(queue), id)
   release(queue, f[8], id)
   count('failed|' .. queue .. '|' .. subtype, 1)
@@ -89,7 +89,7 @@ local function fail_dependent(queue, id, f, dependency, how, sec, usec)
 end
 
 local DEPENDENT_FIELDS = {'status', 'origin', 'priority', 'due', 'outstanding', 'allow_dependency_failures',
-                          'failure_ttl', 'unique', 'description', 'dependents', 'dependency_id'}
+                          'failure_ttl', 'unique', 'description', 'dependents', 'dependency_id', 'failure_max'}
 
 -- Tell one dependent how a dependency ended. Gives an event when that fails it.
 local function tell(id, dependency, how, blob, sec, usec)

@@ -108,7 +108,7 @@ define('enqueue', {}, function(_, args)
     return remembered(args[1], sec, function()
       local extras, unknown = further_fields(args, 3)
       if unknown then
-        forget(args[1], sec)
+        forget_call(args[1], sec)
         return unknown
       end
       local replies, all_added = add_jobs(args, 3, extras, sec, usec)

@@ -14,7 +14,8 @@ define('reap', {'allow-oom'}, function(_, args)
     else
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
-                           'number_of_retries', 'description', 'unique', 'cancel', 'dependents', 'dependency_id')
+                           'number_of_retries', 'description', 'unique', 'cancel', 'dependents', 'dependency_id',
+                           'failure_max')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -31,7 +32,7 @@ define('reap', {'allow-oom'}, function(_, args)
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,
                      'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
-          fail(queue, id, sec, usec, ttl)
+          fail(queue, id, sec, usec, ttl, whole(f[13]))
           release(queue, f[9], id)
           ended(id, 'failed', f[11], f[12], ttl)
           count('failed|' .. queue .. '|' .. subtype, 1)
