@@ -14,6 +14,7 @@ _LEVELS = {
     "job_quarantined": "error",
     "job_retrying": "warning",
     "job_cancelled": "warning",
+    "job_held": "warning",
     "job_recovered": "warning",
     "job_stale": "warning",
     "queue_paused": "warning",
