@@ -25,7 +25,7 @@ define('remove', {'allow-oom'}, function(_, args)
   if status == 'started' then return '!started' end
   unlist(queue, id, level_of(f[3]), status, f[5])
   release(queue, f[4], id)
-  redis.call('DEL', job_key(id), results_key(id))
+  forget(id)
   publish({{'removed', queue, id, ''}})
   return status == 'deferred' and f[5] and 'held' or status
 end)
