@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cgjobs import (
     BatchCounts,
@@ -29,8 +32,10 @@ from cgjobs import (
 )
 from cgjobs.broker import Sender, dependents, moves
 from cgjobs.broker.values import Claimed, Settlement
+from cgjobs.isolation import ChildSetup
 from cgjobs.worker import Worker
-from tests.jobs import Note, at_work, awaited, config, raw, redis_config, registry, until
+from tests.isolated_jobs import MEMORY, PROCESSORS, Do, do
+from tests.jobs import Note, at_work, awaited, config, raw, redis_config, registry, running, until
 from tests.proxy import Proxy
 
 ONE = timedelta(seconds=1)
@@ -666,3 +671,169 @@ def test_an_ordinary_job_has_none_of_the_fields(redis_url: str) -> None:
         fields = set(server.hkeys(keys.job(job.id)))
 
         assert not fields & {"dependents", "dependency_id", "dependency_ids", "outstanding", "due", "batch"}
+
+
+# Handlers of each kind, workers that die, any tree
+
+
+@subtype("work.note")
+async def gathered(payload: Note, ctx: Context) -> Any:
+    """Give what an `async def` handler sees, and the result of a child."""
+    if payload.text != "gather":
+        return payload.text
+    assert ctx.job.depends_on == tuple(ctx.dependencies())
+    return [end.result for end in ctx.dependencies().values()]
+
+
+@pytest.mark.parametrize("handler", [told, gathered])
+def test_handlers_on_threads_and_on_the_loop_see_the_results(redis_url: str, handler: Any) -> None:
+    with Client(config(redis_url), registry(handler)) as client:
+        keep = JobOptions(keep_completed=HOUR)
+        root = client.enqueue_flow(Flow(Note("gather"), [Note("a"), Note("b")], options=keep))
+
+        run(redis_url, handler)
+
+        found = client.wait(root)
+        assert (list(found.values()) if isinstance(found, dict) else found) in (
+            ["a", "b"],
+            [["completed", "a"], ["completed", "b"]],
+        )
+
+
+def test_an_isolated_handler_sees_the_results(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent.parent))
+    provided = registry(do, processors=PROCESSORS)
+    worker = Worker(
+        config(redis_url), provided, burst=True, children=ChildSetup("tests.isolated_jobs:provided")
+    )
+    with Client(config(redis_url), provided) as client:
+        keep = JobOptions(keep_completed=HOUR)
+        root = client.enqueue_flow(Flow(Do("gather"), [Do("nibble"), Do("echo", "b")], options=keep))
+
+        asyncio.run(worker.run())
+
+        assert client.wait(root) == [MEMORY // 2, "b"]
+
+
+def test_a_worker_that_dies_midway_holds_nobody_up(redis_url: str) -> None:
+    with Client(config(redis_url), registry()) as client, raw(redis_url) as server:
+        first, second = client.enqueue_many([Note("1"), Note("2")])
+        last = client.enqueue(Note("gather"), depends_on=[first, second], keep_completed=HOUR)
+        settle(redis_url, claim(redis_url, 1))
+        claim(redis_url, 1, "dead")  # and never heard of again
+        for member in server.zrange(keys.LEASES, 0, -1):
+            server.zadd(keys.LEASES, {member: 1})
+        sender = Sender(redis_config(redis_url))
+        sender.send(moves.reap(max_crashes=3))
+        sender.close()
+
+        run(redis_url, told)
+
+        assert [how for how, _ in client.wait(last).values()] == ["completed", "completed"]
+
+
+def test_two_workers_share_a_flow(redis_url: str) -> None:
+    provided = registry(told)
+    with Client(config(redis_url), provided) as client:
+        batch = client.enqueue_batch(
+            [Note(str(n)) for n in range(300)], on_done=Note("done"), priority="high"
+        )
+
+    @awaited
+    async def work() -> None:
+        async with at_work(redis_url, told) as at, running(Worker(config(redis_url), provided)):
+            assert await at.client.wait(batch.id) == "done"
+            assert (await at.client.queue("work").stats()).completed == 301
+
+    work()
+    assert keys_left(redis_url) == set()
+
+
+@awaited
+async def test_the_awaited_client_can_do_it_too(redis_url: str) -> None:
+    async with at_work(redis_url, told) as at:
+        keep = JobOptions(keep_completed=HOUR)
+        root = await at.client.enqueue_flow(Flow(Note("gather"), [Note("a")], options=keep))
+        batch = await at.client.enqueue_batch([Note("fail")], on_done=Note("done"))
+
+        assert await at.client.wait(root) == {root.depends_on[0]: ["completed", "a"]}
+        assert await batch.wait(ONE * 10) == "done"
+        with pytest.raises(JobNotFound):
+            await at.client.batch("nobody").counts()
+
+
+ENDS = ("completed", "failed", "cancel", "remove", "drain")
+nodes = st.lists(
+    st.tuples(st.sets(st.integers(0, 9), max_size=3), st.booleans(), st.sampled_from(ENDS)),
+    min_size=1,
+    max_size=10,
+)
+
+
+@given(nodes=nodes, rnd=st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_depends_on_what_each_job_ends_as_it_should_and_nothing_is_left(
+    redis_url: str, nodes: list[tuple[set[int], bool, str]], rnd: Any
+) -> None:
+    """Jobs that depend on earlier ones end in any order and in any way."""
+    with Client(config(redis_url), registry()) as client, raw(redis_url) as server:
+        server.flushdb()
+        queue = client.queue("work")
+        jobs: list[Job] = []
+        for number, (wanted, ignores, _) in enumerate(nodes):
+            jobs.append(
+                client.enqueue(
+                    Note(),
+                    depends_on=[jobs[n] for n in sorted(wanted) if n < number],
+                    on_dependency_failure="ignore" if ignores else "fail",
+                    keep_completed=HOUR,
+                    attempts=1,
+                )
+            )
+        number_of = {job.id: number for number, job in enumerate(jobs)}
+        ends: dict[int, str] = {}
+
+        def fall(number: int, how: str) -> None:
+            ends[number] = how
+            if how == "completed":
+                return
+            for other, (wanted, ignores, _) in enumerate(nodes):
+                if number in wanted and number < other and not ignores and other not in ends:
+                    fall(other, "failed")
+
+        def ready_now() -> set[int]:
+            return {
+                n
+                for n, (wanted, _, _) in enumerate(nodes)
+                if n not in ends and all(m in ends for m in wanted if m < n)
+            }
+
+        while len(ends) < len(jobs):
+            ready = ready_now()
+            assert {number_of[job.id] for job in queue.jobs(JobState.WAITING)} == ready
+            deferred = set(range(len(jobs))) - ready - set(ends)
+            assert {number_of[job.id] for job in queue.jobs(JobState.DEFERRED)} == deferred
+            chosen = rnd.choice(sorted(ready | (deferred if rnd.random() < 0.2 else set())))
+            how = nodes[chosen][2]
+            if how in ("cancel", "remove") or chosen in deferred:
+                (queue.remove if how == "remove" else queue.cancel)(jobs[chosen].id)
+                fall(chosen, "removed" if how == "remove" else "cancelled")
+            elif how == "drain":
+                queue.drain()
+                while ready_now():  # what ignores that becomes ready, and is drained too
+                    for number in ready_now():
+                        fall(number, "removed")
+            else:
+                for hand in claim(redis_url):
+                    number = number_of[hand.id]
+                    how = "failed" if nodes[number][2] == "failed" else "completed"
+                    settle(redis_url, [hand], how)
+                    fall(number, how)
+        for number, job in enumerate(jobs):
+            found = state(client, job)
+            assert (found.value if found else "removed") == ends[number]
+            if found:
+                queue.remove(job.id)
+        assert not server.keys("rq:job:*")
+        assert not server.keys("cgjobs:dependencies:*")
+        assert not server.keys("rq:deferred:*")

@@ -108,6 +108,7 @@ class RunContext:
             started_at=datetime.now(UTC),
             timeout=self._timeout,
             depends_on=tuple(claimed.dependencies),
+            payload_version=self._envelope.payload_version,
         )
 
     @cached_property

@@ -19,6 +19,7 @@ NAME = f"cgjobs{PROTOCOL}"
 _FILES = (
     "prelude",
     "dependents",
+    "held",
     "enqueue",
     "claim",
     "settle",

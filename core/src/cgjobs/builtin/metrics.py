@@ -24,6 +24,7 @@ BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800
 _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
+    "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }
@@ -172,10 +173,13 @@ def _sizes(readings: Mapping[str, reads.QueueReading]) -> Iterator[Any]:
     size = GaugeMetricFamily("cgjobs_queue_size", "Jobs in a queue, by state.", labels=("queue", "state"))
     paused = GaugeMetricFamily("cgjobs_queue_paused", "Whether a queue is paused.", labels=("queue",))
     for name, reading in readings.items():
-        for state in ("waiting", "active", "delayed", "failed"):
-            size.add_metric([name, state], getattr(reading.stats, state))
+        row = reading.stats
+        size.add_metric([name, "waiting"], row.waiting - reading.held)  # each job in one state, for sums
+        size.add_metric([name, "held"], reading.held)
         size.add_metric([name, "deferred"], reading.deferred)
-        paused.add_metric([name], int(reading.stats.paused))
+        for state in ("active", "delayed", "failed"):
+            size.add_metric([name, state], getattr(row, state))
+        paused.add_metric([name], int(row.paused))
     yield size
     yield paused
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cgjobs import hold
 from cgjobs.broker import dependents
 from cgjobs.broker.dependents import Links
 from cgjobs.cli.exits import OK, exit_code
@@ -123,8 +124,10 @@ def _show(job: Job, links: Links) -> None:
     facts = {
         "id": job.id,
         "type": job.name,
+        "version": job.payload_version if job.payload_version != 1 else None,
         "queue": job.queue,
         "state": job.state,
+        "held": _held(job),
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.attempts}",
         "recoveries": job.recoveries or None,
@@ -158,6 +161,14 @@ def _end(became: Dependency | None) -> str:
 def _several(shown: Sequence[str], total: int, most: int = 10) -> str:
     rest = total - min(len(shown), most)
     return ", ".join(shown[:most]) + (f" and {rest} more" if rest else "")
+
+
+def _held(job: Job) -> str:
+    if not job.held:
+        return ""
+    remedy = hold.remedy(job.held)
+    waits = f"goes on with {remedy}" if remedy else f"waits for {job.held}"
+    return f"{job.held_reason}; {waits}" if job.held_reason else waits
 
 
 def _progress(job: Job) -> str:

@@ -89,12 +89,13 @@ local function fail_dependent(queue, id, f, dependency, how, sec, usec)
 end
 
 local DEPENDENT_FIELDS = {'status', 'origin', 'priority', 'due', 'outstanding', 'allow_dependency_failures',
-                          'failure_ttl', 'unique', 'description', 'dependents', 'dependency_id', 'failure_max'}
+                          'failure_ttl', 'unique', 'description', 'dependents', 'dependency_id', 'failure_max', 'held'}
 
 -- Tell one dependent how a dependency ended. Gives an event when that fails it.
 local function tell(id, dependency, how, blob, sec, usec)
   local f = job_fields(id, unpack(DEPENDENT_FIELDS))
-  if not f or f[1] ~= 'deferred' or not f[2] or not f[11] then return nil end
+  -- One that is held was ready once: what it depended on had ended.
+  if not f or f[1] ~= 'deferred' or f[13] or not f[2] or not f[11] then return nil end
   local key = dependencies_key(id)
   local before = safe('HGET', key, dependency)
   if not before then return nil end

@@ -2,7 +2,8 @@
 -- that earlier calls left. For workers.
 -- ARGV  at most how many jobs, then the queues
 -- Gives {number made ready, ms until the next call is due or -1, those of the queues that are paused, set aside,
--- dropped: (queue, id, reason) for each job that failed since its dependency did}.
+--       (queue, group) for each group of held jobs that a worker may be able to run,
+--       dropped: (queue, id, reason) for each job that failed since its dependency did}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local TRIMMED_BY_PROMOTE = 200
@@ -21,7 +22,7 @@ end
 define('promote', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local budget, promoted, next_due = tonumber(args[1]), 0, -1
-  local time, enqueued, paused = seconds(sec, usec, 0), iso(sec, usec), {}
+  local time, enqueued, paused, held = seconds(sec, usec, 0), iso(sec, usec), {}, {}
   for i = 2, #args do
     local queue = args[i]
     local key = delayed_key(queue)
@@ -50,6 +51,9 @@ define('promote', {'allow-oom'}, function(_, args)
     end
     local state = safe('HMGET', queue_key(queue), 'paused', KEPT.finished[2], KEPT.failed[2])
     if state[1] then paused[#paused + 1] = queue end
+    for _, group in ipairs(groups_for_workers(queue, sec)) do
+      held[#held + 1] = queue; held[#held + 1] = group
+    end
     sweep(completed_key(queue), sec)
     sweep(failed_key(queue), sec)
     sweep(cancelled_key(queue), sec)
@@ -58,5 +62,5 @@ define('promote', {'allow-oom'}, function(_, args)
   end
   go_on_telling()
   if safe('LLEN', ENDINGS) > 0 then next_due = 0 end
-  return {promoted, next_due, paused, set_aside, dropped}
+  return {promoted, next_due, paused, set_aside, held, dropped}
 end)

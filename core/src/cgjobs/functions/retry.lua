@@ -5,18 +5,19 @@
 -- or '=', its state and the id of the job that has its unique key now.
 define('retry', {}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until', 'dependency_id', 'created_at')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until', 'held', 'dependency_id',
+                       'created_at')
   if not f or not f[1] or not f[2] then return 'missing' end
   local status, queue, level = f[1], f[2], level_of(f[3])
   if status ~= 'failed' and status ~= 'finished' and status ~= 'canceled' and status ~= 'stopped' then
-    return '!' .. status
+    return '!' .. (status == 'deferred' and f[6] and 'held' or status)
   end
   local holder = f[4] and take_unique(queue, id, {unique = f[4], unique_until = f[5]})
   if holder and holder ~= id then return '=' .. status .. ' ' .. holder end
   local sec, usec = now()
   unlist(queue, id, level, status)
   local key = job_key(id)
-  local waits = f[6] and wait_again(id, f[7]) > 0
+  local waits = f[7] and wait_again(id, f[8]) > 0
   redis.call('HSET', key, 'status', waits and 'deferred' or 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')
   redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel')
