@@ -13,6 +13,7 @@ from cgjobs.context import Context
 from cgjobs.errors import (
     BrokerDenied,
     BrokerError,
+    BrokerFull,
     BrokerUnavailable,
     BrokerUnsupported,
     CgjobsError,
@@ -27,14 +28,15 @@ from cgjobs.errors import (
     PayloadTooLarge,
     PluginError,
     ProcessorNotFound,
+    QueueFull,
     QueueNotFound,
     SubtypeNotFound,
     WaitTimeout,
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, QueueStats
-from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
+from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, QueueStats, Rate
+from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, RateLimited, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
@@ -50,6 +52,7 @@ __all__ = [
     "Backoff",
     "BrokerDenied",
     "BrokerError",
+    "BrokerFull",
     "BrokerUnavailable",
     "BrokerUnsupported",
     "CgjobsError",
@@ -77,8 +80,11 @@ __all__ = [
     "Processor",
     "ProcessorNotFound",
     "Progress",
+    "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "Rate",
+    "RateLimited",
     "Retry",
     "Slot",
     "Snooze",

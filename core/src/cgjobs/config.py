@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import attrs
 
-from cgjobs.model import Backoff, Cron
+from cgjobs.model import Backoff, Cron, Rate
 
 Profile = Literal["development", "production"]
 _ZERO = timedelta(0)
+MEMORY_SHARE = 0.8
+"""The default of `LimitConfig.memory_share`, which functions/enqueue.lua knows too."""
 
 
 def _at_least(low: Any, high: Any = None) -> Any:
@@ -71,6 +73,10 @@ class QueueConfig:
         keep_completed: How long a completed job is kept; zero removes it at once (the specification's
             ``removeOnComplete: true``), and only the counters stay.
         keep_failed: How long a failed job is kept.
+        rate: Most starts in any window, over all workers; None for no limit.
+        max_running: Most jobs that run at once, over all workers; None for no limit.
+        key_rate, key_concurrency: The same for the jobs with one ``limit_key``.
+        max_length: Most jobs that wait, are held or are delayed; an enqueue beyond raises `QueueFull`.
     """
 
     name: str
@@ -80,6 +86,18 @@ class QueueConfig:
     timeout: timedelta | None = attrs.field(default=None, validator=_positive)
     keep_completed: timedelta = attrs.field(default=_ZERO, validator=_at_least(_ZERO))
     keep_failed: timedelta = attrs.field(default=timedelta(days=30), validator=_at_least(_ZERO))
+    rate: Rate | None = None
+    max_running: int | None = attrs.field(default=None, validator=_at_least(1))
+    key_rate: Rate | None = None
+    key_concurrency: int | None = attrs.field(default=None, validator=_at_least(1))
+    max_length: int | None = attrs.field(default=None, validator=_at_least(1))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a claim has to be told of limits."""
+        return any(
+            limit is not None for limit in (self.rate, self.max_running, self.key_rate, self.key_concurrency)
+        )
 
 
 @attrs.frozen
@@ -115,11 +133,14 @@ class LimitConfig:
         payload_bytes: Largest payload on the wire.
         payload_depth: Deepest nesting of a payload.
         result_bytes: Largest result on the wire.
+        memory_share: Above this share of the server's ``maxmemory`` an enqueue raises `BrokerFull`; the rest
+            is for the workers, which go on.
     """
 
     payload_bytes: int = attrs.field(default=256 * 1024, validator=_at_least(1))
     payload_depth: int = attrs.field(default=32, validator=_at_least(1))
     result_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least(0))
+    memory_share: float = attrs.field(default=MEMORY_SHARE, validator=_at_least(0.01, 1.0))
 
 
 @attrs.frozen

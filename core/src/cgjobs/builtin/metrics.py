@@ -25,6 +25,7 @@ BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800
 _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
+    "limited": ("cgjobs_jobs_rate_limited", "Runs that met a rate limit; their queue or key waits."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }

@@ -72,6 +72,7 @@ local function cancelled_key(queue) return 'rq:canceled:' .. queue end
 local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
+local function starts_key(name) return 'cgjobs:starts:' .. name end
 local function unique_key(name) return 'cgjobs:unique:' .. name end
 local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
@@ -155,6 +156,10 @@ local function first_time(nonce, resent, sec)
   return true
 end
 
+local function forget(nonce, sec)
+  redis.pcall('SREM', 'cgjobs:calls:' .. math.floor(sec / NONCE_SECONDS), nonce)
+end
+
 local function reraise(reason)
   error(type(reason) == 'table' and reason.err or reason, 0)
 end
@@ -163,7 +168,7 @@ end
 local function remembered(nonce, sec, work, ...)
   local done, reply = pcall(work, ...)
   if not done then
-    redis.pcall('SREM', 'cgjobs:calls:' .. math.floor(sec / NONCE_SECONDS), nonce)
+    forget(nonce, sec)
     reraise(reply)
   end
   return reply

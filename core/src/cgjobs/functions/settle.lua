@@ -3,9 +3,10 @@
 --       outcomes as a JSON array, each [kind, queue, id, token, subtype, run time in us, delay in ms,
 --       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
---       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze, return (to the front, nothing counted)
+--       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze, return (to the front, nothing counted),
+--       limited (to the front; a tenth part, queue or key, says what waits for the delay)
 --       then (queue, n) for each queue to claim from
--- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of
+-- Gives {ids whose outcome was refused, jobs, left, set aside, dropped, later}. An outcome counts only with the token of
 -- the running attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
@@ -15,7 +16,7 @@ local function observe(tally, queue, subtype, kind, us)
   local label = queue .. '|' .. subtype
   local function add(field, by) tally[field] = (tally[field] or 0) + by end
   add(kind .. '|' .. label, 1)
-  if kind == 'snoozed' or kind == 'returned' then return end
+  if kind == 'snoozed' or kind == 'limited' or kind == 'returned' then return end
   add('seconds_count|' .. label, 1)
   add('seconds_us|' .. label, us)
   for i = 1, #BUCKETS do
@@ -48,7 +49,7 @@ local function postpone(queue, id, sec, usec, delay_ms)
   safe('ZADD', delayed_key(queue), due, id)
 end
 
-local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned',
+local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', limited = 'limited', ['return'] = 'returned',
               cancelled = 'cancelled'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
@@ -57,6 +58,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
   local leases, completed = {}, {}
   for _, outcome in ipairs(outcomes) do
     local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
+    local scope = outcome[10]
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
                          'priority', 'unique', 'unique_until', 'cancel')
@@ -87,10 +89,12 @@ local function settle_jobs(outcomes, worker, sec, usec)
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
+      elseif kind == 'limited' and scope ~= 'queue' then
+        postpone(queue, id, sec, usec, delay_ms)
       else
         redis.call('HSET', key, 'status', 'queued', 'token', '')
         push(queue, level_of(f[7]), id, true)
-        wake(queue)
+        if kind == 'limited' then hold_queue(queue, delay_ms, sec, usec) else wake(queue) end
       end
       if not finished[queue] then finished[queue] = {} end
       table.insert(finished[queue], id .. ':' .. token)
@@ -116,5 +120,5 @@ define('settle', {'allow-oom'}, function(_, args)
     resent = '0'
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
-  return {refused, claimed[1], claimed[2], set_aside, dropped}
+  return {refused, claimed[1], claimed[2], set_aside, dropped, claimed[3]}
 end)

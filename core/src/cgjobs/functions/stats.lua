@@ -19,7 +19,7 @@ define('stats', {'no-writes', 'allow-oom'}, function(_, args)
       local ready = type(first) == 'string' and job_fields(first, 'enqueued_at')
       if ready and ready[1] and (oldest == '' or ready[1] < oldest) then oldest = ready[1] end
     end
-    local facts = redis.pcall('HMGET', queue_key(queue), 'paused', 'completed')
+    local facts = redis.pcall('HMGET', queue_key(queue), 'paused', 'completed', 'until')
     if facts.err then facts = {} end
     local paused, completed = facts[1] and 1 or 0, tonumber(facts[2] or '0') or 0
     replies[i] = {waiting, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
