@@ -35,7 +35,7 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, QueueStats, Rate
+from cgjobs.model import Backoff, Cron, Job, JobState, Keep, Priority, Progress, QueueStats, Rate
 from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, RateLimited, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
@@ -74,6 +74,7 @@ __all__ = [
     "JobState",
     "JobStateError",
     "JobTimeout",
+    "Keep",
     "PayloadTooLarge",
     "PluginError",
     "Priority",

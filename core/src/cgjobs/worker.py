@@ -223,7 +223,7 @@ class Worker:
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
-            dict.fromkeys(ended, 0) | wants,
+            {**dict.fromkeys(ended, 0), **wants},
             limits=self._limits,
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
