@@ -285,6 +285,8 @@ class QueueStats:
         failed: Failed jobs kept now.
         delayed: Jobs due later.
         paused: Whether the queue is paused.
+        limited_until: Nothing starts before then, since a handler met a rate limit; None when there is no
+            such time.
     """
 
     waiting: int
@@ -293,6 +295,7 @@ class QueueStats:
     failed: int
     delayed: int
     paused: bool
+    limited_until: datetime | None = None
 
 
 @attrs.frozen

@@ -145,6 +145,7 @@ def _processed(counters: Mapping[str, int]) -> Iterator[Any]:
     for kind, text in (
         ("recovered", "Jobs taken back from workers that died."),
         ("cancelled", "Jobs ended on purpose."),
+        ("refused", "Jobs that were not enqueued, since their queue was full."),
         ("expired", "Jobs that no worker started in time."),
         ("quarantined", "Entries that were no jobs of ours and were set aside."),
     ):
@@ -173,12 +174,19 @@ def _durations(counters: Mapping[str, int]) -> Iterator[Any]:
 def _sizes(stats: Mapping[str, QueueStats]) -> Iterator[Any]:
     size = GaugeMetricFamily("cgjobs_queue_size", "Jobs in a queue, by state.", labels=("queue", "state"))
     paused = GaugeMetricFamily("cgjobs_queue_paused", "Whether a queue is paused.", labels=("queue",))
+    limited = GaugeMetricFamily(
+        "cgjobs_queue_rate_limited",
+        "Whether a queue waits since a handler met a rate limit.",
+        labels=("queue",),
+    )
     for name, row in stats.items():
         for state in ("waiting", "active", "delayed", "failed"):
             size.add_metric([name, state], getattr(row, state))
         paused.add_metric([name], int(row.paused))
+        limited.add_metric([name], int(row.limited_until is not None))
     yield size
     yield paused
+    yield limited
 
 
 def _waits(readings: Mapping[str, reads.QueueReading]) -> GaugeMetricFamily:
