@@ -231,7 +231,7 @@ def test_in_no_window_start_more_jobs_than_the_rate_allows_and_none_is_lost(
     chance = random.Random(seed)
     rate = Rate(chance.randint(1, 5), timedelta(milliseconds=chance.randint(5, 40)))
     with by_hand(redis_url, rate=rate) as hand, raw(redis_url) as broker:
-        jobs, running, done = [], [], set()
+        jobs, running, done = [], [], set[str]()
         while len(done) < 40:
             if len(jobs) < 40 and chance.random() < 0.5:
                 jobs += hand.client.enqueue_many(

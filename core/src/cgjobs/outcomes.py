@@ -39,7 +39,7 @@ class Snooze(Exception):
 
 
 class RateLimited(Snooze):
-    """The other side said "too fast": nothing of the queue, or of the job's key, starts for so long.
+    """The other side said "too fast": nothing of the queue starts for so long.
 
     All workers keep to it. The job goes back to the front of its queue and uses up no attempt; jobs that run
     already go on. `cgjobs queue resume` ends the wait early.
