@@ -16,6 +16,7 @@ EventName = Literal[
     "job_retrying",
     "job_snoozed",
     "job_rate_limited",
+    "job_held",
     "job_cancelled",
     "job_returned",
     "job_recovered",

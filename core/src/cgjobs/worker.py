@@ -16,15 +16,16 @@ from importlib.metadata import version
 import attrs
 import structlog
 
+from cgjobs import hold
 from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import (
+    Promoter,
     cancel_asked,
     flush_progress,
-    promote_due,
     reap_expired,
     tell_set_aside,
     write_progress,
@@ -56,6 +57,7 @@ _EVENTS: Mapping[str, EventName] = {
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
     "limited": "job_rate_limited",
+    "hold": "job_held",
     "return": "job_returned",
     "cancelled": "job_cancelled",
 }
@@ -188,11 +190,14 @@ class Worker:
     # The turn: settle what ended, claim what there is room for, start it.
 
     async def _serve(self) -> None:
+        promoter = Promoter(self._link.send, list(self._places), self._can_run, self._tell)
+        if self._burst:  # what is due or held for this worker is work that it has now
+            await promoter.look()
         duties = [
             asyncio.create_task(duty)
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                promote_due(self._link.send, list(self._places), self._tell),
+                promoter.run(),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
                 write_progress(
@@ -356,6 +361,9 @@ class Worker:
             log.warning("resource_not_closed", error=repr(fault))
         self._threads.close()
         await self._link.close()
+
+    def _can_run(self, group: str) -> bool:
+        return hold.can_run(group, self._registry.subtypes)
 
     def _tell(self, event: Event) -> None:
         self._registry.tell(event)

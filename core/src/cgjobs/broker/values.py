@@ -25,10 +25,20 @@ STATES: Mapping[str, JobState] = {
     "failed": JobState.FAILED,
     "canceled": JobState.CANCELLED,
     "stopped": JobState.CANCELLED,
+    "held": JobState.HELD,  # not RQ's: what our functions answer for a deferred job that is held
 }
 
 OutcomeKind = Literal[
-    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "limited", "return"
+    "completed",
+    "retry",
+    "crashed",
+    "failed",
+    "quarantine",
+    "cancelled",
+    "snooze",
+    "hold",
+    "limited",
+    "return",
 ]
 
 
@@ -149,14 +159,15 @@ class Settlement:
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
             ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze``,
-            ``limited`` (to the front, and its queue or key waits) or ``return``.
+            ``hold``, ``limited`` (to the front, and its queue or key waits) or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
         delay: Wait before the next attempt; for ``retry``, ``snooze`` and ``limited``.
-        error: Class and message of the error, one line; for ``retry`` and ``failed``.
+        error: Class and message of the error, one line; for ``hold`` why.
         blob: Base64: the result's JSON (``completed``) or the zlib-compressed traceback.
-        group: For ``limited`` what waits: ``queue`` or ``key``.
+        group: For ``hold``: what the job waits for, see `cgjobs.hold`.
+            For ``limited``: what waits, ``queue`` or ``key``.
     """
 
     kind: OutcomeKind
@@ -217,11 +228,26 @@ class Promotion:
         next_due: How long until the next one is due; None when there is none.
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
+        held: (queue, group) of each group of held jobs that a worker may be able to run.
     """
 
     promoted: int
     next_due: timedelta | None
     paused: frozenset[str]
+    set_aside: tuple[SetAside, ...]
+    held: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class Release:
+    """The reply to a release.
+
+    Args:
+        released: Held jobs made ready.
+        set_aside: What was no job.
+    """
+
+    released: int
     set_aside: tuple[SetAside, ...]
 
 
