@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -46,6 +46,7 @@ from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
 _PROGRESS = 0.5
+_TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
@@ -207,24 +208,32 @@ class Worker:
         ]
         for duty in duties:
             duty.add_done_callback(lambda _: self._wake.set())
+        turns: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
                 _raise_ended(duties)
+                _raise_ended(turns)
+                turns = {turn for turn in turns if not turn.done()}
                 wants = self._slots.wants()
-                if self._ended or wants:
-                    await self._turn(wants)
-                elif self._burst and not self._runs:
+                if (self._ended or wants) and len(turns) < _TURNS:
+                    turn = asyncio.create_task(self._turn(wants))
+                    turn.add_done_callback(lambda _: self._wake.set())
+                    turns.add(turn)
+                    await asyncio.sleep(0)  # it takes what it settles and reserves what it claims
+                elif self._burst and not (self._runs or turns):
                     return
                 else:
                     await self._wake.wait()
                     self._wake.clear()
+            await asyncio.gather(*turns)
         finally:
-            await end(duties, again=_CANCELLED)
+            await end([*duties, *turns], again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
         # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
         ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
+        self._slots.reserve(wants)
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
@@ -238,10 +247,11 @@ class Worker:
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
+            self._slots.asked(wants, wants)
             raise
+        self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
             self._start(Run(claimed))
-        self._slots.asked(wants, turn.left)
         for queue, wait in turn.later.items():
             self._slots.ask_later(queue, wait, self._wake.set)
         tell_set_aside(turn.set_aside, self._tell)
@@ -369,11 +379,11 @@ class Worker:
         self._registry.tell(event)
 
 
-def _raise_ended(duties: Sequence[asyncio.Task[None]]) -> None:
-    """A duty runs for ever; one that ended did so by an error that nobody foresaw."""
-    for duty in duties:
-        if duty.done():
-            duty.result()
+def _raise_ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Raise what ended a task; a duty runs for ever unless an error that nobody foresaw ends it."""
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 def _seconds(value: float) -> timedelta:
