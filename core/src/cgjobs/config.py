@@ -80,7 +80,7 @@ class QueueConfig:
         keep_failed: How long a failed job is kept, or a `Keep`.
         rate: Most starts in any window, over all workers; None for no limit.
         max_running: Most jobs that run at once, over all workers; None for no limit.
-        max_length: Most jobs that wait, are held or are delayed; an enqueue beyond raises `QueueFull`.
+        max_length: Most jobs that wait, are held, deferred or delayed; an enqueue beyond raises `QueueFull`.
     """
 
     name: str

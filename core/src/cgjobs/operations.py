@@ -138,7 +138,8 @@ class Operations:
             id=job_id,
             queue=queue.name,
             name=subtype.name,
-            state=JobState.DELAYED if options.is_later else JobState.WAITING,
+            state=_state(options),
+            depends_on=options.dependency_ids,
             payload=wire,
             priority=priority,
             attempts=attempts,
@@ -152,6 +153,7 @@ class Operations:
         """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it.
 
         Raises:
+            DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
             QueueFull: They are more than may wait; nothing of the call was added.
             BrokerFull: The server's memory is used up; nothing of the call was added.
         """
@@ -319,6 +321,12 @@ def _kept(
     if kept.count is not None:
         extra[field] = str(kept.count)
     return kept.age
+
+
+def _state(options: JobOptions) -> JobState:
+    if options.depends_on:
+        return JobState.DEFERRED
+    return JobState.DELAYED if options.is_later else JobState.WAITING
 
 
 def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:

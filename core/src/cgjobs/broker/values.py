@@ -150,6 +150,8 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+    """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
 
 @attrs.frozen
@@ -207,7 +209,7 @@ class Turn:
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
-        dropped: Jobs that had expired; they have failed.
+        dropped: Jobs that have failed, since they had expired or a dependency of theirs failed.
         later: How long to wait before asking again, for each queue whose jobs wait for a rate.
     """
 
@@ -229,6 +231,7 @@ class Promotion:
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
         held: (queue, group) of each group of held jobs that a worker may be able to run.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     promoted: int
@@ -236,6 +239,7 @@ class Promotion:
     paused: frozenset[str]
     set_aside: tuple[SetAside, ...]
     held: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[SetAside, ...] = ()
 
 
 @attrs.frozen
@@ -258,10 +262,12 @@ class Reaping:
     Args:
         jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     jobs: tuple[tuple[str, str, str], ...]
     set_aside: tuple[SetAside, ...]
+    dropped: tuple[SetAside, ...] = ()
 
 
 def claim_limits(queue: QueueConfig) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ define('fire', {}, function(_, args)
   local limits = producer_limits(args, 4)
   local refused = #args > 3 and refusal(args, 4, limits, sec)
   if refused then return refused end
-  add_jobs(args, 4, sec, usec)
+  add_jobs(args, 4, further_fields(args, 4), sec, usec)
   redis.call('HSET', key, 'slot', args[2], 'fired_at', iso(sec, usec), 'note', args[3], 'jobs',
              (#args - 3) / JOB_ARGS)
   increment(key, 'fires', 1)

@@ -1,8 +1,8 @@
 -- stats: the numbers of queues, all at one moment. For everybody; changes nothing.
 -- ARGV  queues
 -- Gives for each {waiting (held ones included), active, completed ever, failed, delayed, paused (0 or 1), since
--- when the job that waits longest has been ready, in RQ's time format, or '', held, ms since the epoch until which a rate
--- limit holds the queue, or a time that is over}.
+-- when the job that waits longest has been ready, in RQ's time format, or '', held, deferred, ms since the epoch until
+-- which a rate limit holds the queue, or a time that is over}.
 local function size(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   return type(reply) == 'number' and reply or 0
@@ -26,6 +26,7 @@ define('stats', {'no-writes', 'allow-oom'}, function(_, args)
     local held = size('ZCOUNT', deferred_key(queue), HELD_FROM, HELD_TO)
     replies[i] = {waiting + held, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
                   size('ZCARD', delayed_key(queue)), paused, oldest, held,
+                  size('ZCARD', deferred_key(queue)) - held,
                   tonumber(facts[3] or '') or 0}
   end
   return replies
