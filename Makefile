@@ -39,7 +39,7 @@ mutants: $(READY)
 	$(RUN) python -m tests.proof.mutants $(ARGS)
 
 bench: $(READY)
-	$(RUN) python -m benchmarks.throughput $(ARGS)
+	$(RUN) python -m benchmarks $(ARGS)
 
 lock:
 	$(UV) lock
