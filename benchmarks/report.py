@@ -26,6 +26,7 @@ PICTURE = ROOT / "docs" / "images" / "benchmarks.svg"
 DATA = ROOT / "benchmarks" / "results.json"
 BEGIN, END = "<!-- results: written by `make bench`, do not edit -->", "<!-- end of results -->"
 OURS = "ours"
+_SHOWN = f"![The medians as bars](../images/{PICTURE.name})"
 
 
 @attrs.define
@@ -112,7 +113,7 @@ def publish(results: Results) -> None:
     page = PAGE.read_text("utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after}", "utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{_SHOWN}\n\n{tables(results)}\n{END}{after}", "utf-8")
     shutil.copy(OUT / "results.svg", PICTURE)
     shutil.copy(OUT / "results.json", DATA)
 
