@@ -1,4 +1,4 @@
-"""The report of `make bench`: what it says of peers, what it lets into the documentation. Nothing is timed."""
+"""The report of `make bench`: what it says of peers and lets into the documentation. Nothing is timed."""
 
 from __future__ import annotations
 
