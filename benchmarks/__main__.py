@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -101,4 +102,6 @@ def _names(known: object) -> object:
 
 if __name__ == "__main__":
     os.environ.pop("BENCH_NOTES", None)
+    # Servers and workers end with us: their context managers are left by an exception.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
