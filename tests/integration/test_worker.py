@@ -410,12 +410,12 @@ async def test_a_type_that_this_worker_does_not_know_waits_for_one_that_does(red
     knows_both = registry(note, count)
     async with at_work(redis_url, note) as work, AsyncClient(config(redis_url), knows_both) as client:
         job = await client.enqueue(Count(1), attempts=1)
-        await until(lambda: "job_snoozed" in work.names(job.id))
+        await until(lambda: "job_held" in work.names(job.id))
         found = await client.get(job.id)
 
-    assert (found.state, found.attempt, found.errors) == (JobState.DELAYED, 1, ())
+    assert (found.state, found.attempt, found.errors) == (JobState.HELD, 1, ())
     told = [event for event in work.events if event.job_id == job.id]
-    assert [event.name for event in told] == ["job_snoozed"]
+    assert [event.name for event in told] == ["job_held"]
     assert "work.count" in told[0].error
 
 
