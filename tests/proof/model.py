@@ -69,6 +69,7 @@ class Model:
     completed: Counter[str] = attrs.field(factory=Counter)
     counters: Counter[str] = attrs.field(factory=Counter)
     slots: dict[str, int] = attrs.field(factory=dict)
+    parts: dict[tuple[str, int], int] = attrs.field(factory=dict)  # jobs of a slot that is not complete
     passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
     moment: int = 1000
 

@@ -191,9 +191,22 @@ class Queue:
         """
         return self._run(self._operations.cancel(job_id, self.name))
 
-    def pause(self) -> bool:
-        """Hold the queue; nothing starts once this has returned. Gives whether that changed something."""
-        return self._run(self._operations.pause(self.name))
+    def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
+        """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
+
+        Returns at once when nothing of the queue runs. Otherwise each worker that runs some says that it
+        knows, within a second; one that died is waited for until its lease is over. Blocks the thread: in an
+        ``async def`` handler use `AsyncClient`, or its own worker cannot answer.
+
+        Args:
+            timeout: Longest wait for that; None for as long as it can take (``worker.lease`` and
+                ``worker.loop_stall``), zero returns at once, when a job just claimed may still start.
+            drain: Then wait up to this long until the running jobs have ended; None does not.
+
+        Raises:
+            WaitTimeout: The queue is paused, but what was waited for was not so in time.
+        """
+        return self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
 
     def resume(self) -> bool:
         """Let the queue go on. Gives whether that changed something."""
@@ -298,9 +311,9 @@ class AsyncQueue:
         """End a job on purpose, like `Queue.cancel`."""
         return await self._run(self._operations.cancel(job_id, self.name))
 
-    async def pause(self) -> bool:
+    async def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue, like `Queue.pause`."""
-        return await self._run(self._operations.pause(self.name))
+        return await self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
 
     async def resume(self) -> bool:
         """Let the queue go on, like `Queue.resume`."""

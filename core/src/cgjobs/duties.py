@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,15 +23,25 @@ _LOOK = timedelta(seconds=1)
 _AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
 
 
-async def promote_due(send: Send, queues: Sequence[str], tell: Callable[[Event], None]) -> None:
-    """Make due jobs ready: look once a second, or when the next is due. Tells of queues held meanwhile."""
-    held: frozenset[str] = frozenset()
+async def promote_due(
+    send: Send,
+    queues: Sequence[str],
+    tell: Callable[[Event], None],
+    heard: Callable[[Mapping[str, str]], Awaitable[None]],
+) -> None:
+    """Make due jobs ready: look once a second, or when the next is due.
+
+    Tells of queues that are held meanwhile, and says so (``heard``) of each pause once.
+    """
+    held: Mapping[str, str] = {}
     while True:
         seen: values.Promotion = await send(moves.promote(queues, limit=_AT_ONCE))
-        for queue in sorted(seen.paused - held):
+        for queue in sorted(seen.paused.keys() - held.keys()):
             tell(Event("queue_paused", queue))
-        for queue in sorted(held - seen.paused):
+        for queue in sorted(held.keys() - seen.paused.keys()):
             tell(Event("queue_resumed", queue))
+        if fresh := dict(seen.paused.items() - held.items()):
+            await heard(fresh)
         held = seen.paused
         tell_set_aside(seen.set_aside, tell)
         if seen.promoted < _AT_ONCE:

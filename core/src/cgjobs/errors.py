@@ -19,7 +19,7 @@
     └── BrokerError            (RuntimeError)
         ├── BrokerUnavailable  (ConnectionError)  not reachable, or not answering in time
         ├── BrokerDenied       (PermissionError)  wrong password, or an ACL forbids it
-        ├── BrokerUnsupported                     the server is too old
+        ├── BrokerUnsupported                     the server is too old, or would evict jobs
         └── FunctionsMissing                      the server lacks our functions
 """
 
@@ -180,7 +180,7 @@ class BrokerDenied(BrokerError, PermissionError):
 
 
 class BrokerUnsupported(BrokerError):
-    """The server is older than Redis 7.0 or Valkey 7.2."""
+    """The server is older than Redis 7.0 or Valkey 7.2, or would throw jobs away when it is full."""
 
 
 class FunctionsMissing(BrokerError):

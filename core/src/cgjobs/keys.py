@@ -13,6 +13,7 @@ LEASES = "cgjobs:leases"
 EVENTS = "cgjobs:events"
 METRICS = "cgjobs:metrics"
 QUARANTINE = "cgjobs:quarantine"
+EPOCH = "cgjobs:epoch"
 
 
 def job(job_id: str) -> str:
@@ -73,6 +74,11 @@ def workers_of(queue: str) -> str:
 def queue(name: str) -> str:
     """Hash of a queue's own facts: ``paused``, ``completed``, the claim counter."""
     return f"cgjobs:queue:{name}"
+
+
+def heard(queue: str) -> str:
+    """Hash of a paused queue: each worker that knows, and of which pause."""
+    return f"cgjobs:heard:{queue}"
 
 
 def wake(name: str) -> str:

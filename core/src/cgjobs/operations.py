@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, moves, reads, values
+from cgjobs.broker import Call, Steps, moves, reads, values
+from cgjobs.broker.call import rest
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
@@ -23,8 +24,11 @@ from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
 
+T = TypeVar("T")
 BATCH = 500
 """Most jobs in one call: the broker serves nobody else meanwhile."""
+_BATCH_BYTES = 1024 * 1024  # most of their data; a job that has more goes alone
+_PAUSE = 0.02  # seconds between two looks at something that takes a second at most
 _TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
 
 
@@ -44,6 +48,18 @@ def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
             backoff=processor.backoff,
         )
     raise QueueNotFound(name, {*config.queues, *registry.processors})
+
+
+def batches(prepared: Sequence[tuple[NewJob, Job]]) -> Iterator[Sequence[tuple[NewJob, Job]]]:
+    """Jobs in parts that one call may have: at most 500, of at most 1 MiB unless it is a single one."""
+    start = size = 0
+    for at, (new, _) in enumerate(prepared):
+        size += len(new.data)
+        if at > start and (at - start == BATCH or size > _BATCH_BYTES):
+            yield prepared[start:at]
+            start, size = at, len(new.data)
+    if start < len(prepared):
+        yield prepared[start:]
 
 
 def dump_backoff(backoff: Backoff) -> str:
@@ -137,10 +153,9 @@ class Operations:
         return new, job
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
-        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it."""
+        """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it."""
         jobs: list[Job] = []
-        for start in range(0, len(prepared), BATCH):
-            batch = prepared[start : start + BATCH]
+        for batch in batches(prepared):
             added = yield moves.enqueue(new for new, _ in batch)
             for (_, job), answer in zip(batch, added, strict=True):
                 if answer is True:
@@ -185,12 +200,52 @@ class Operations:
             self.tell(Event("job_cancelled", job.queue, job.id, job.name, job.correlation_id))
         return state
 
-    def pause(self, queue: str) -> Steps[bool]:
-        """Hold a queue; gives whether that changed something."""
+    def pause(
+        self, queue: str, *, timeout: timedelta | None = None, drain: timedelta | None = None
+    ) -> Steps[bool]:
+        """Hold a queue, wait until nothing of it can start any more; gives whether that changed something.
+
+        A worker may have just claimed a job of it, so each worker that has any says when it knows, which
+        takes a second at most. One that died or froze is not waited for longer than its lease.
+
+        Args:
+            queue: Its name.
+            timeout: Longest wait for that; None for as long as it can take, zero for no wait.
+            drain: Then wait up to this long until its running jobs have ended; None does not.
+
+        Raises:
+            WaitTimeout: The queue is paused, but what was waited for was not so in time.
+        """
         changed: bool = yield moves.pause(queue)
         if changed:
             self.tell(Event("queue_paused", queue))
+        if timeout is None:
+            timeout = self.config.worker.lease + self.config.worker.loop_stall
+        if timeout > timedelta(0):
+            unheard = yield from self._until_empty(moves.unheard(queue), timeout)
+            if unheard:
+                names = ", ".join(unheard[:3])
+                raise WaitTimeout(
+                    f"queue {queue!r} is paused, but {names} may still start a job of it: not heard from "
+                    f"within {format_duration(timeout)}"
+                )
+        if drain is not None:
+            active = yield from self._until_empty(reads.active(queue), drain)
+            if active:
+                late = format_duration(drain)
+                raise WaitTimeout(
+                    f"queue {queue!r} is paused, but {active} of its jobs still run after {late}"
+                )
         return changed
+
+    def _until_empty(self, look: Call[T], timeout: timedelta) -> Steps[T]:
+        """Look until there is nothing, or the time is over; gives what was seen last."""
+        deadline = self.clock() + timeout.total_seconds()
+        while True:
+            seen: T = yield look
+            if not seen or self.clock() >= deadline:
+                return seen
+            yield rest(_PAUSE)
 
     def resume(self, queue: str) -> Steps[bool]:
         """Let a queue go on; gives whether that changed something."""

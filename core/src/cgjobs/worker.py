@@ -9,14 +9,14 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
 import attrs
 import structlog
 
-from cgjobs.broker import moves, values
+from cgjobs.broker import Call, moves, values
 from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
@@ -29,9 +29,10 @@ from cgjobs.duties import (
     tell_set_aside,
     write_progress,
 )
-from cgjobs.errors import BrokerError, ConfigError, Fault
+from cgjobs.errors import BrokerError, ConfigError, Fault, InvalidOption
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor
+from cgjobs.handle import WorkerHandle as WorkerHandle
 from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
@@ -44,6 +45,10 @@ from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
+_LOSS = (
+    "the broker has lost what it knew (restarted without appendonly, flushed, or another server?): jobs that "
+    "waited are gone, and so are pauses"
+)
 _PROGRESS = 0.5
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
@@ -58,27 +63,6 @@ _EVENTS: Mapping[str, EventName] = {
     "return": "job_returned",
     "cancelled": "job_cancelled",
 }
-
-
-@attrs.frozen
-class WorkerHandle:
-    """What ``cgjobs_worker_start`` and ``cgjobs_worker_stop`` see of a worker.
-
-    Args:
-        name: Its name.
-        queues: The queues it serves, with their concurrency.
-        config: The configuration.
-        registry: The plugins.
-        ready: Gives whether it has reached the broker and is not stopping.
-        alive: Gives whether its loop turns.
-    """
-
-    name: str
-    queues: Mapping[str, int]
-    config: Config
-    registry: Registry = attrs.field(repr=False)
-    ready: Callable[[], bool] = attrs.field(repr=False)
-    alive: Callable[[], bool] = attrs.field(repr=False)
 
 
 class Worker:
@@ -97,6 +81,7 @@ class Worker:
     Raises:
         QueueNotFound: A queue has neither configuration nor plugin.
         ConfigError: There is no queue to serve.
+        InvalidOption: A queue has no place.
     """
 
     def __init__(
@@ -120,6 +105,10 @@ class Worker:
             raise ConfigError("nothing to work on", [fault])
         places = {item: queue_config(config, registry, item).concurrency for item in names}
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
+        if faults := [
+            Fault(f"concurrency.{item}", f"{n} is below 1") for item, n in self._places.items() if n < 1
+        ]:
+            raise InvalidOption("the worker's options", faults)
         self._config, self._registry, self._burst = config, registry, burst
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
         self._link = Link(config.redis, registry.tell, self._rng)
@@ -131,6 +120,8 @@ class Worker:
             config, registry, codec, self._threads, self._children, self._resources, log, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._settled = asyncio.Event()  # no turn is under way
+        self._settled.set()
         self._slots = Slots(self._places)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
@@ -143,7 +134,9 @@ class Worker:
             BrokerDenied, BrokerUnsupported, FunctionsMissing: The broker refuses us; waiting would not help.
             Exception: What a plugin's ``cgjobs_worker_start`` raised.
         """
-        handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
+        handle = WorkerHandle(
+            self.name, self._places, self._config, self._registry, self._ready, self._alive, self._trouble
+        )
         beat = asyncio.create_task(self._beat())
         try:
             # Before the broker is reached: a worker that waits for it is alive, and probes must see that.
@@ -156,17 +149,21 @@ class Worker:
             await self._leave(handle)
 
     async def _work(self) -> None:
-        queues = list(self._places)
-        keeper = self._keeper()
+        queues, keeper = list(self._places), None
+        # Until the very end: who pauses a queue is told by this duty that nothing of it begins here any more.
+        promoting = asyncio.create_task(promote_due(self._link.send, queues, self._tell, self._hear))
         try:
             ttl = entry_ttl(self._config.worker.lease)
-            await self._link.send(register(self.name, queues, VERSION, ttl))
+            epoch = await self._link.send(register(self.name, queues, VERSION, ttl))
+            keeper = self._keeper(epoch)
             keeper.start()
             self._tell(Event("worker_started", detail=self.name))
-            await self._serve()
+            await self._serve(promoting)
         finally:
             await self._hand_back()
-            keeper.end()
+            await end([promoting], again=_CANCELLED)
+            if keeper is not None:
+                keeper.end()
             with contextlib.suppress(TimeoutError, BrokerError):
                 await self._link.send_once(unregister(self.name, queues), _GOODBYE)
             self._tell(Event("worker_stopped", detail=self.name))
@@ -182,12 +179,11 @@ class Worker:
 
     # The turn: settle what ended, claim what there is room for, start it.
 
-    async def _serve(self) -> None:
+    async def _serve(self, promoting: asyncio.Task[None]) -> None:
         duties = [
             asyncio.create_task(duty)
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                promote_due(self._link.send, list(self._places), self._tell),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
                 write_progress(
@@ -195,11 +191,11 @@ class Worker:
                 ),
             )
         ]
-        for duty in duties:
+        for duty in (promoting, *duties):
             duty.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
-                _raise_ended(duties)
+                _raise_ended([promoting, *duties])
                 wants = self._slots.wants()
                 if self._ended or wants:
                     await self._turn(wants)
@@ -220,14 +216,16 @@ class Worker:
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
         )
+        self._settled.clear()
+        began = time.monotonic()
         try:
-            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
-            turn: values.Turn = await self._link.send(call)
-        except BaseException:
-            self._ended[:0] = batch
-            raise
-        for claimed in turn.jobs:
-            self._start(Run(claimed))
+            turn = await self._sent(call, batch)
+            # After so long somebody else may have these jobs, or know that nothing of a paused queue starts.
+            late = time.monotonic() - began > self._config.worker.lease.total_seconds()
+            for claimed in turn.jobs:
+                self._start(Run(claimed), late=late)
+        finally:
+            self._settled.set()
         self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
         for job in turn.dropped:
@@ -236,8 +234,16 @@ class Worker:
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)
 
-    def _start(self, run: Run) -> None:
-        if self._stopping.is_set():  # claimed by a call that was under way: back at once, nothing has begun
+    async def _sent(self, call: Call[values.Turn], batch: list[tuple[Run, Settlement]]) -> values.Turn:
+        try:
+            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
+            return await self._link.send(call)
+        except BaseException:
+            self._ended[:0] = batch
+            raise
+
+    def _start(self, run: Run, *, late: bool) -> None:
+        if late or self._stopping.is_set():  # claimed by a call that was under way: back, nothing has begun
             self._ended.append((run, Settlement("return", run.claimed)))
             return
         self._runs[run.key] = run
@@ -270,9 +276,14 @@ class Worker:
             )
         )
 
+    async def _hear(self, pauses: Mapping[str, str]) -> None:
+        """Say that we know of pauses, once the jobs of a claim that is under way have begun."""
+        await self._settled.wait()
+        await self._link.send(moves.heard(self.name, pauses))
+
     # Leases, liveness and the end.
 
-    def _keeper(self) -> LeaseKeeper:
+    def _keeper(self, epoch: str) -> LeaseKeeper:
         loop = asyncio.get_running_loop()
         return LeaseKeeper(
             self.name,
@@ -286,6 +297,10 @@ class Worker:
             ],
             loop_seen=lambda: self._loop_seen,
             lost=lambda attempts: loop.call_soon_threadsafe(self._lose, frozenset(attempts)),
+            data_lost=lambda: loop.call_soon_threadsafe(
+                self._tell, Event("data_loss_suspected", error=_LOSS)
+            ),
+            epoch=epoch,
         )
 
     def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
@@ -309,7 +324,10 @@ class Worker:
         return time.monotonic() - self._loop_seen < self._config.worker.loop_stall.total_seconds()
 
     def _ready(self) -> bool:
-        return self._link.connected and not self._stopping.is_set()
+        return not self._trouble()
+
+    def _trouble(self) -> str:
+        return "it is stopping" if self._stopping.is_set() else self._link.trouble
 
     async def _hand_back(self) -> None:
         """Let running jobs end within the grace period; give the others back, their attempts uncounted."""

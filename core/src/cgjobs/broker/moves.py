@@ -9,14 +9,16 @@ from typing import Any
 
 import orjson
 
-from cgjobs.broker.call import Call, Command, fcall
+from cgjobs.broker.call import Call, Command, fcall, fcall_ro
 from cgjobs.broker.replies import number, text
 from cgjobs.broker.values import (
     STATES,
     Claimed,
+    Firing,
     NewJob,
     Promotion,
     Reaping,
+    Renewal,
     SetAside,
     Settlement,
     Turn,
@@ -24,6 +26,8 @@ from cgjobs.broker.values import (
 )
 from cgjobs.errors import JobNotFound, JobStateError
 from cgjobs.model import JobState
+
+_EARLY = 3  # the reply of fire when a slot is not due
 
 
 def new_nonce() -> str:
@@ -108,16 +112,17 @@ def _claimed(fields: list[bytes], token: str) -> Claimed:
 
 def renew(
     worker: str, jobs: Iterable[tuple[str, str, str]], *, lease: timedelta, ttl: timedelta, busy: bool
-) -> Call[tuple[bool, tuple[tuple[str, str], ...]]]:
-    """Keep leases (queue, id, token) and the worker's entry. Gives (entry exists, lost (id, token) pairs)."""
+) -> Call[Renewal]:
+    """Keep leases (queue, id, token) and the worker's entry."""
     flat = [part for job in jobs for part in job]
     command = fcall(
         "renew", worker, milliseconds(lease), int(ttl.total_seconds()), "busy" if busy else "idle", *flat
     )
 
-    def parse(reply: list[Any]) -> tuple[bool, tuple[tuple[str, str], ...]]:
-        pairs = zip(*[iter(reply[1])] * 2, strict=True)
-        return reply[0] == 1, tuple((text(job_id), text(token)) for job_id, token in pairs)
+    def parse(reply: list[Any]) -> Renewal:
+        known, lost, epoch = reply
+        pairs = zip(*[iter(lost)] * 2, strict=True)
+        return Renewal(known == 1, tuple((text(job_id), text(token)) for job_id, token in pairs), text(epoch))
 
     return Call((command,), parse)
 
@@ -149,7 +154,8 @@ def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
     def parse(reply: list[Any]) -> Promotion:
         promoted, due_ms, paused, set_aside = reply
         next_due = None if due_ms < 0 else timedelta(milliseconds=due_ms)
-        return Promotion(promoted, next_due, frozenset(map(text, paused)), _set_aside(set_aside))
+        held = {text(queue): text(pause) for queue, pause in zip(*[iter(paused)] * 2, strict=True)}
+        return Promotion(promoted, next_due, held, _set_aside(set_aside))
 
     return Call((fcall("promote", limit, *queues),), parse)
 
@@ -157,6 +163,17 @@ def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
 def pause(queue: str) -> Call[bool]:
     """Hold a queue. Gives whether it was not held before."""
     return Call((fcall("pause", queue),), bool)
+
+
+def heard(worker: str, pauses: Mapping[str, str]) -> Call[None]:
+    """Say that a worker knows of these pauses (queue, which one) and begins nothing more of these queues."""
+    flat = [part for pause in pauses.items() for part in pause]
+    return Call((fcall("heard", worker, *flat),), lambda reply: None)
+
+
+def unheard(queue: str) -> Call[list[str]]:
+    """The workers that may still begin a job of this paused queue."""
+    return Call((fcall_ro("unheard", queue),), lambda reply: [text(name) for name in reply])
 
 
 def resume(queue: str) -> Call[bool]:
@@ -221,14 +238,26 @@ def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:
     return Call((fcall("drain", queue, int(delayed), limit),), int)
 
 
-def fire(schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob]) -> Call[bool | timedelta]:
-    """Enqueue the jobs of one slot.
+def fire(
+    schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob], *, first: int = 0, last: bool = True
+) -> Call[Firing]:
+    """Enqueue jobs of one slot.
 
-    Gives True when this call did it, False when another one had, or how long to wait until the slot is due.
+    Args:
+        schedule: Its name.
+        slot: When it was due.
+        note: Why there are no jobs, or ``""``.
+        jobs: All jobs of the slot, or a part of them.
+        first: At which of the slot's jobs they begin.
+        last: Whether they are its last ones.
     """
     arguments = [argument for job in jobs for argument in job.arguments()]
+    at = int(slot.timestamp() * 1000)
 
-    def parse(reply: int) -> bool | timedelta:
-        return timedelta(milliseconds=-reply) if reply < 0 else bool(reply)
+    def parse(reply: list[int]) -> Firing:
+        code, value = reply
+        if code == _EARLY:
+            return Firing("early", wait=timedelta(milliseconds=value))
+        return Firing(("known", "fired", "begun")[code], jobs=value)
 
-    return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), parse)
+    return Call((fcall("fire", schedule, at, note, first, int(last), *arguments),), parse)

@@ -157,6 +157,11 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
     return Call((fcall_ro("stats", *wanted),), parse)
 
 
+def active(queue: str) -> Call[int]:
+    """How many jobs of a queue run."""
+    return Call((("ZCARD", keys.active(queue)),), lambda reply: reply if isinstance(reply, int) else 0)
+
+
 def queue_names() -> Call[list[str]]:
     """The queues that anything was ever enqueued to, sorted; level lists are not queues of their own."""
 

@@ -10,7 +10,7 @@ from redis import exceptions
 
 from cgjobs.broker import library
 from cgjobs.broker.call import Call, Command, Steps
-from cgjobs.broker.connection import connect, connect_async, refuse_unsupported, translated
+from cgjobs.broker.connection import connect, connect_async, refuse_evicting, refuse_unsupported, translated
 from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
 
@@ -49,6 +49,9 @@ class Sender:
             BrokerUnavailable: No answer within the configured time. A move may have happened all the same.
             BrokerError: The broker refused.
         """
+        if not call.commands:
+            time.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         while True:
@@ -81,8 +84,6 @@ class Sender:
                     return self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -95,11 +96,12 @@ class Sender:
             The server's name and version.
 
         Raises:
-            BrokerUnsupported: The server is too old.
+            BrokerUnsupported: The server is too old, or throws jobs away when it is full.
             FunctionsMissing: They are missing and this user may not load them.
         """
         with translated(self._config):
             version = refuse_unsupported(self._client.info("server"))
+            refuse_evicting(self._client.info("memory"), self._config)
         try:
             if self._digest() != library.digest():
                 with translated(self._config):
@@ -133,6 +135,9 @@ class AsyncSender:
 
     async def send(self, call: Call[T]) -> T:
         """Send one call; raises like `Sender.send`."""
+        if not call.commands:
+            await asyncio.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         while True:
@@ -166,8 +171,6 @@ class AsyncSender:
                     return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)

@@ -19,6 +19,7 @@ _LEVELS = {
     "queue_paused": "warning",
     "schedule_skipped": "warning",
     "broker_lost": "error",
+    "data_loss_suspected": "error",
     "plugin_quarantined": "error",
     "job_enqueued": "debug",
     "job_progress": "debug",

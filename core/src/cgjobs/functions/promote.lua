@@ -1,6 +1,6 @@
 -- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
 -- ARGV  at most how many jobs, then the queues
--- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside}.
+-- Gives {number made ready, ms until the next one is due or -1, (queue, which pause) for each of the queues that is paused, set aside}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local function sweep(key, sec)
@@ -37,7 +37,8 @@ define('promote', {'allow-oom'}, function(_, args)
       wait = math.min(wait, LONGEST_WAIT_MS)
       if next_due < 0 or wait < next_due then next_due = wait end
     end
-    if safe('HEXISTS', queue_key(queue), 'paused') == 1 then paused[#paused + 1] = queue end
+    local pause = safe('HGET', queue_key(queue), 'paused')
+    if pause then paused[#paused + 1] = queue; paused[#paused + 1] = pause end
     sweep(completed_key(queue), sec)
     sweep(failed_key(queue), sec)
     sweep(cancelled_key(queue), sec)
