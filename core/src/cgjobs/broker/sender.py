@@ -10,7 +10,14 @@ from redis import exceptions
 
 from cgjobs.broker import library
 from cgjobs.broker.call import Call, Command, Steps
-from cgjobs.broker.connection import connect, connect_async, refuse_evicting, refuse_unsupported, translated
+from cgjobs.broker.connection import (
+    IdleConnections,
+    connect,
+    connect_async,
+    refuse_evicting,
+    refuse_unsupported,
+    translated,
+)
 from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
 
@@ -41,6 +48,7 @@ class Sender:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._client = connect(config)
+        self._idle = IdleConnections(self._client)
 
     def send(self, call: Call[T]) -> T:
         """Send one call.
@@ -54,6 +62,7 @@ class Sender:
             return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
+        pause = 0.0  # at first it may only be the connection, closed by the server while it was idle
         while True:
             try:
                 return call.parse(self._once(commands))
@@ -63,9 +72,10 @@ class Sender:
                 self.load_functions()
                 loaded = True
             except BrokerUnavailable:
-                if time.monotonic() + _PAUSE >= deadline:
+                if time.monotonic() + pause >= deadline:
                     raise
-                time.sleep(_PAUSE)
+                time.sleep(pause)
+                pause = _PAUSE
             commands = call.again
 
     def run(self, steps: Steps[T]) -> T:
@@ -81,7 +91,7 @@ class Sender:
         with translated(self._config):
             if len(commands) == 1:
                 try:
-                    return self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
+                    return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
             pipeline = self._client.pipeline(transaction=True)
@@ -119,6 +129,7 @@ class Sender:
 
     def close(self) -> None:
         """Close all connections."""
+        self._idle.close()
         self._client.close()
 
 

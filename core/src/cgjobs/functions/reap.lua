@@ -13,7 +13,7 @@ define('reap', {'allow-oom'}, function(_, args)
     else
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
-                           'number_of_retries', 'description', 'unique', 'cancel')
+                           'number_of_retries', 'description', 'unique', 'cancel', 'failure_max')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -29,7 +29,7 @@ define('reap', {'allow-oom'}, function(_, args)
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,
                      'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
-          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL), whole(f[11]))
           release(queue, f[9], id)
           count('failed|' .. queue .. '|' .. subtype, 1)
           events[#events + 1] = {'failed', queue, id, subtype}
