@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
@@ -18,6 +18,10 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 Isolation = Literal["inline", "process"]
+Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""From a payload of one version on the wire to that of the next version."""
+MAX_VERSION = 1_000_000
+_SHOWN = 5  # missing steps
 FULL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}\Z")
 
 
@@ -34,6 +38,8 @@ class Subtype(Generic[P, R]):
         timeout: Longest run of one attempt; None for no limit.
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
+        version: Version of the payload.
+        upcasters: For each older version the function from its wire form to that of the next version.
     """
 
     name: str
@@ -42,6 +48,8 @@ class Subtype(Generic[P, R]):
     timeout: timedelta | None = None
     isolation: Isolation = "inline"
     memory: int | None = None
+    version: int = 1
+    upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -96,6 +104,8 @@ def subtype(
     timeout: timedelta | None = None,
     isolation: Isolation = "inline",
     memory: int | None = None,
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
     """Make a function the handler of one kind of job.
 
@@ -108,10 +118,13 @@ def subtype(
         isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
             ``process`` runs it in a child process, which can be killed and may crash.
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
+        version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
+        upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
+            version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
         ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            or there is a memory limit without isolation.
+            there is a memory limit without isolation, or an upcaster is missing or of no version.
         TypeError: The function's first argument is not annotated with an attrs class.
     """
     if not FULL_NAME.match(name):
@@ -124,7 +137,34 @@ def subtype(
         raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
-    return _Decorator(name, timeout=timeout, isolation=isolation, memory=memory)
+    if version.__class__ is not int or not 1 <= version <= MAX_VERSION:
+        raise ValueError(f"version of {name!r} is {version!r}; it is a whole number from 1 to {MAX_VERSION}")
+    steps = dict(upcasters or {})
+    _check_steps(name, version, steps)
+    return _Decorator(
+        name, timeout=timeout, isolation=isolation, memory=memory, version=version, upcasters=steps
+    )
+
+
+def _check_steps(name: str, version: int, steps: Mapping[int, Upcaster]) -> None:
+    """Raise `ValueError` with every step that is missing or too many."""
+    missing = [str(step) for step in range(1, version) if step not in steps]
+    if len(missing) > _SHOWN:
+        missing = [", ".join(missing[:_SHOWN]) + f" and {len(missing) - _SHOWN} more"]
+    strange = [repr(step) for step in steps if step not in range(1, version)]
+    wrong = [str(step) for step, upcast in steps.items() if not callable(upcast)]
+    faults = []
+    if missing:
+        faults.append(f"no upcaster from version {', '.join(missing)}")
+    if strange:
+        faults.append(f"an upcaster from {', '.join(strange)}, which is no version before {version}")
+    if wrong:
+        faults.append(f"the upcaster from version {', '.join(wrong)} is no function")
+    if faults:
+        raise ValueError(
+            f"{name!r} has payload version {version} and {'; '.join(faults)}: "
+            "give upcasters={n: function} for each n from 1 to the version before"
+        )
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:

@@ -9,22 +9,23 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
 import attrs
 import structlog
 
-from cgjobs.broker import Call, moves, values
+from cgjobs import hold
+from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import (
+    Promoter,
     cancel_asked,
     flush_progress,
-    promote_due,
     reap_expired,
     tell_set_aside,
     write_progress,
@@ -50,6 +51,7 @@ _LOSS = (
     "waited are gone, and so are pauses"
 )
 _PROGRESS = 0.5
+_TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
@@ -60,6 +62,7 @@ _EVENTS: Mapping[str, EventName] = {
     "failed": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
+    "hold": "job_held",
     "return": "job_returned",
     "cancelled": "job_cancelled",
 }
@@ -120,8 +123,7 @@ class Worker:
             config, registry, codec, self._threads, self._children, self._resources, log, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._settled = asyncio.Event()  # no turn is under way
-        self._settled.set()
+        self._turns: set[asyncio.Task[None]] = set()  # those under way
         self._slots = Slots(self._places)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
@@ -150,18 +152,22 @@ class Worker:
 
     async def _work(self) -> None:
         queues, keeper = list(self._places), None
-        # Until the very end: who pauses a queue is told by this duty that nothing of it begins here any more.
-        promoting = asyncio.create_task(promote_due(self._link.send, queues, self._tell, self._hear))
+        promoter = Promoter(self._link.send, queues, self._can_run, self._tell, self._hear)
+        # Goes on while we stop: who pauses a queue is told by it that nothing more of it begins here.
+        promoting: list[asyncio.Task[None]] = []
         try:
             ttl = entry_ttl(self._config.worker.lease)
             epoch = await self._link.send(register(self.name, queues, VERSION, ttl))
             keeper = self._keeper(epoch)
             keeper.start()
             self._tell(Event("worker_started", detail=self.name))
+            if self._burst:  # what is due or held for this worker is work that it has now
+                await promoter.look()
+            promoting.append(asyncio.create_task(promoter.run()))
             await self._serve(promoting)
         finally:
             await self._hand_back()
-            await end([promoting], again=_CANCELLED)
+            await end(promoting, again=_CANCELLED)
             if keeper is not None:
                 keeper.end()
             with contextlib.suppress(TimeoutError, BrokerError):
@@ -179,7 +185,7 @@ class Worker:
 
     # The turn: settle what ended, claim what there is room for, start it.
 
-    async def _serve(self, promoting: asyncio.Task[None]) -> None:
+    async def _serve(self, others: Sequence[asyncio.Task[None]]) -> None:
         duties = [
             asyncio.create_task(duty)
             for duty in (
@@ -191,24 +197,30 @@ class Worker:
                 ),
             )
         ]
-        for duty in (promoting, *duties):
+        for duty in (*others, *duties):
             duty.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
-                _raise_ended([promoting, *duties])
+                _raise_ended([*others, *duties, *self._turns])
+                self._turns = {turn for turn in self._turns if not turn.done()}
                 wants = self._slots.wants()
-                if self._ended or wants:
-                    await self._turn(wants)
-                elif self._burst and not self._runs:
+                if (self._ended or wants) and len(self._turns) < _TURNS:
+                    turn = asyncio.create_task(self._turn(wants))
+                    turn.add_done_callback(lambda _: self._wake.set())
+                    self._turns.add(turn)
+                    await asyncio.sleep(0)  # it takes what it settles and reserves what it claims
+                elif self._burst and not (self._runs or self._turns):
                     return
                 else:
                     await self._wake.wait()
                     self._wake.clear()
+            await asyncio.gather(*self._turns)
         finally:
-            await end(duties, again=_CANCELLED)
+            await end([*duties, *self._turns], again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+        self._slots.reserve(wants)
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
@@ -216,31 +228,25 @@ class Worker:
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
         )
-        self._settled.clear()
         began = time.monotonic()
         try:
-            turn = await self._sent(call, batch)
-            # After so long somebody else may have these jobs, or know that nothing of a paused queue starts.
-            late = time.monotonic() - began > self._config.worker.lease.total_seconds()
-            for claimed in turn.jobs:
-                self._start(Run(claimed), late=late)
-        finally:
-            self._settled.set()
+            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
+            turn: values.Turn = await self._link.send(call)
+        except BaseException:
+            self._ended[:0] = batch
+            self._slots.asked(wants, wants)
+            raise
+        # After so long somebody else may have these jobs, or know that nothing of a paused queue starts.
+        late = time.monotonic() - began > self._config.worker.lease.total_seconds()
         self._slots.asked(wants, turn.left)
+        for claimed in turn.jobs:
+            self._start(Run(claimed), late=late)
         tell_set_aside(turn.set_aside, self._tell)
         for job in turn.dropped:
             self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)
-
-    async def _sent(self, call: Call[values.Turn], batch: list[tuple[Run, Settlement]]) -> values.Turn:
-        try:
-            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
-            return await self._link.send(call)
-        except BaseException:
-            self._ended[:0] = batch
-            raise
 
     def _start(self, run: Run, *, late: bool) -> None:
         if late or self._stopping.is_set():  # claimed by a call that was under way: back, nothing has begun
@@ -277,8 +283,9 @@ class Worker:
         )
 
     async def _hear(self, pauses: Mapping[str, str]) -> None:
-        """Say that we know of pauses, once the jobs of a claim that is under way have begun."""
-        await self._settled.wait()
+        """Say that we know of pauses, once the jobs of the claims that are under way have begun."""
+        if self._turns:
+            await asyncio.wait(self._turns)
         await self._link.send(moves.heard(self.name, pauses))
 
     # Leases, liveness and the end.
@@ -365,15 +372,18 @@ class Worker:
         self._threads.close()
         await self._link.close()
 
+    def _can_run(self, group: str) -> bool:
+        return hold.can_run(group, self._registry.subtypes)
+
     def _tell(self, event: Event) -> None:
         self._registry.tell(event)
 
 
-def _raise_ended(duties: Sequence[asyncio.Task[None]]) -> None:
-    """A duty runs for ever; one that ended did so by an error that nobody foresaw."""
-    for duty in duties:
-        if duty.done():
-            duty.result()
+def _raise_ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Raise what ended a task; a duty runs for ever unless an error that nobody foresaw ends it."""
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 def _seconds(value: float) -> timedelta:
