@@ -145,7 +145,8 @@ class Operations:
             id=job_id,
             queue=queue.name,
             name=subtype.name,
-            state=JobState.DELAYED if options.is_later else JobState.WAITING,
+            state=_state(options),
+            depends_on=options.dependency_ids,
             payload=wire,
             priority=priority,
             attempts=attempts,
@@ -156,7 +157,11 @@ class Operations:
         return new, job
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
-        """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it."""
+        """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it.
+
+        Raises:
+            DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
+        """
         jobs: list[Job] = []
         for batch in batches(prepared):
             added = yield moves.enqueue(new for new, _ in batch)
@@ -347,6 +352,12 @@ def _kept(
     if kept.count is not None:
         extra[field] = str(kept.count)
     return kept.age
+
+
+def _state(options: JobOptions) -> JobState:
+    if options.depends_on:
+        return JobState.DEFERRED
+    return JobState.DELAYED if options.is_later else JobState.WAITING
 
 
 def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:

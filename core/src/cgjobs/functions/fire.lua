@@ -15,7 +15,7 @@ define('fire', {}, function(_, args)
   if early > 0 then return {3, math.ceil(early)} end
   local there = f[2] == args[2] and whole(f[3]) or 0
   if first ~= there then return {2, there} end
-  add_jobs(args, 6, sec, usec)
+  add_jobs(args, 6, further_fields(args, 6), sec, usec)
   local added = there + (#args - 5) / JOB_ARGS
   if args[5] ~= '1' then
     redis.call('HSET', key, 'part', args[2], 'parted', added)
