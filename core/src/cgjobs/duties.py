@@ -13,7 +13,7 @@ import orjson
 
 from cgjobs.broker import Call, moves, values
 from cgjobs.config import WorkerConfig
-from cgjobs.event import Event
+from cgjobs.event import Event, EventName
 from cgjobs.model import Progress
 from cgjobs.options import JOB_ID
 from cgjobs.running import Run
@@ -153,3 +153,27 @@ def _told(run: Run, report: Progress) -> Event:
     detail = f"{far} {report.message}".rstrip()
     attempt = job.retries_made + 1
     return Event("job_progress", job.queue, job.id, run.subtype, run.correlation_id, attempt, detail=detail)
+
+
+_EVENTS: Mapping[str, EventName] = {
+    "completed": "job_completed",
+    "retry": "job_retrying",
+    "crashed": "job_retrying",
+    "failed": "job_failed",
+    "quarantine": "job_failed",
+    "snooze": "job_snoozed",
+    "limited": "job_rate_limited",
+    "hold": "job_held",
+    "return": "job_returned",
+    "cancelled": "job_cancelled",
+}
+
+
+def tell_settled(
+    run: Run, settlement: values.Settlement, *, stale: bool, tell: Callable[[Event], None]
+) -> None:
+    """Tell how an attempt ended, once the broker has accepted or refused its outcome."""
+    job, took = run.claimed, timedelta(seconds=settlement.run_us / 1e6)
+    name = "job_stale" if stale else _EVENTS[settlement.kind]
+    attempt = job.retries_made + 1
+    tell(Event(name, job.queue, job.id, run.subtype, run.correlation_id, attempt, took, settlement.error))

@@ -29,10 +29,11 @@ from cgjobs.duties import (
     reap_expired,
     tell_dropped,
     tell_set_aside,
+    tell_settled,
     write_progress,
 )
 from cgjobs.errors import BrokerError, ConfigError, Fault, InvalidOption
-from cgjobs.event import Event, EventName
+from cgjobs.event import Event
 from cgjobs.executor import Executor
 from cgjobs.handle import WorkerHandle as WorkerHandle
 from cgjobs.isolation import Children, ChildSetup
@@ -55,18 +56,6 @@ _PROGRESS = 0.5
 _TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
-
-_EVENTS: Mapping[str, EventName] = {
-    "completed": "job_completed",
-    "retry": "job_retrying",
-    "crashed": "job_retrying",
-    "failed": "job_failed",
-    "quarantine": "job_failed",
-    "snooze": "job_snoozed",
-    "hold": "job_held",
-    "return": "job_returned",
-    "cancelled": "job_cancelled",
-}
 
 
 class Worker:
@@ -107,7 +96,11 @@ class Worker:
                 "plugins", "no plugin provides a job type; install one, or look at `cgjobs plugins`"
             )
             raise ConfigError("nothing to work on", [fault])
-        places = {item: queue_config(config, registry, item).concurrency for item in names}
+        chosen = {item: queue_config(config, registry, item) for item in names}
+        places = {item: queue.concurrency for item, queue in chosen.items()}
+        self._limits = {
+            item: values.claim_limits(queue) for item, queue in chosen.items() if queue.is_limited
+        }
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
         if faults := [
             Fault(f"concurrency.{item}", f"{n} is below 1") for item, n in self._places.items() if n < 1
@@ -125,7 +118,7 @@ class Worker:
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()  # those under way
-        self._slots = Slots(self._places)
+        self._slots = Slots(self._places, self._limits)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
@@ -221,11 +214,14 @@ class Worker:
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+        # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
+        ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
         self._slots.reserve(wants)
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
-            wants,
+            {**dict.fromkeys(ended, 0), **wants},
+            limits=self._limits,
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
         )
@@ -242,11 +238,13 @@ class Worker:
         self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
             self._start(Run(claimed), late=late)
+        for queue, wait in turn.later.items():
+            self._slots.ask_later(queue, wait, self._wake.set)
         tell_set_aside(turn.set_aside, self._tell)
         tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
-            self._report(run, settlement, stale=run.claimed.id in refused)
+            tell_settled(run, settlement, stale=run.claimed.id in refused, tell=self._tell)
 
     def _start(self, run: Run, *, late: bool) -> None:
         if late or self._stopping.is_set():  # claimed by a call that was under way: back, nothing has begun
@@ -266,21 +264,6 @@ class Worker:
         self._slots.give(run.claimed.queue)
         self._ended.append((run, settlement))
         self._wake.set()
-
-    def _report(self, run: Run, settlement: Settlement, *, stale: bool) -> None:
-        claimed = run.claimed
-        self._tell(
-            Event(
-                "job_stale" if stale else _EVENTS[settlement.kind],
-                claimed.queue,
-                claimed.id,
-                run.subtype,
-                run.correlation_id,
-                claimed.retries_made + 1,
-                _seconds(settlement.run_us / 1e6),
-                settlement.error,
-            )
-        )
 
     async def _hear(self, pauses: Mapping[str, str]) -> None:
         """Say that we know of pauses, once the jobs of the claims that are under way have begun."""

@@ -20,6 +20,7 @@ _LEVELS = {
     "job_stale": "warn",
     "queue_paused": "warn",
     "schedule_skipped": "warn",
+    "schedule_refused": "warn",
     "broker_lost": "error",
     "data_loss_suspected": "error",
     "plugin_quarantined": "error",

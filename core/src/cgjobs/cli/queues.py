@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -59,7 +59,7 @@ def pause(
 
 @app.command
 def resume(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> None:
-    """Let a queue go on.
+    """Let a queue go on, also one that waits since a handler met a rate limit.
 
     Args:
         name: The queue.
@@ -112,7 +112,10 @@ def show_stats(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> N
         show_json({"name": name, **plain(stats)})
         return
     for number, value in plain(stats).items():
-        show(f"{number + ':':<11}{_yes(value) if isinstance(value, bool) else value}")
+        if number != "limitedUntil":
+            show(f"{number + ':':<11}{_yes(value) if isinstance(value, bool) else value}")
+    if stats.limited_until:
+        show(f"{'limited:':<11}{_until(stats.limited_until)}")
 
 
 def _longest(text: str) -> timedelta:
@@ -124,7 +127,11 @@ def _longest(text: str) -> timedelta:
 
 def _row(name: str, stats: QueueStats) -> tuple[object, ...]:
     numbers = (stats.waiting, stats.active, stats.delayed, stats.failed, stats.completed)
-    return (name, *numbers, _yes(stats.paused))
+    return (name, *numbers, _until(stats.limited_until) if stats.limited_until else _yes(stats.paused))
+
+
+def _until(moment: datetime) -> str:
+    return f"until {moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _yes(value: bool) -> str:

@@ -5,7 +5,7 @@
 -- where to go on, so that another one can finish what one that died has begun.
 -- Gives {1, n} when this call completed the slot, {2, n} when n of its jobs are there and more are to come, {0, 0} when
 -- it, or a later one, was fired before, and {3, ms} when the slot still lies ahead by the server's clock: the clock of
--- a scheduler's host may be wrong.
+-- a scheduler's host may be wrong. A refusal as enqueue gives it when these jobs may not be added now.
 define('fire', {}, function(_, args)
   local key, slot, first = schedule_key(args[1]), tonumber(args[2]), tonumber(args[4])
   local f = safe('HMGET', key, 'slot', 'part', 'parted')
@@ -15,6 +15,9 @@ define('fire', {}, function(_, args)
   if early > 0 then return {3, math.ceil(early)} end
   local there = f[2] == args[2] and whole(f[3]) or 0
   if first ~= there then return {2, there} end
+  local limits = producer_limits(args, 6)
+  local refused = #args > 5 and refusal(args, 6, limits, sec)
+  if refused then return refused end
   add_jobs(args, 6, further_fields(args, 6), sec, usec)
   local added = there + (#args - 5) / JOB_ARGS
   if args[5] ~= '1' then

@@ -1,4 +1,4 @@
--- pause, resume: hold a queue, let it go on. For operators. Kept over restarts of anything.
+-- pause, resume: hold a queue, let it go on, also one that a handler's rate limit holds. For operators. Kept over restarts of anything.
 -- ARGV  queue
 -- Gives 1 when that changed something, else 0. No claim gives a job of the queue once pause has answered; a worker
 -- whose claim was answered just before may still be about to start it: `unheard` tells when that is over.
@@ -11,7 +11,7 @@ define('pause', {'allow-oom'}, function(_, args)
 end)
 
 define('resume', {'allow-oom'}, function(_, args)
-  local changed = safe('HDEL', queue_key(args[1]), 'paused')
+  local changed = math.min(1, safe('HDEL', queue_key(args[1]), 'paused', 'until'))
   redis.call('DEL', heard_key(args[1]))
   if changed == 1 then
     publish({{'resumed', args[1], '', ''}})
