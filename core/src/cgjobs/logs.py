@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
 
+from cgjobs.redaction import log_field
+
 LogFormat = Literal["json", "pretty"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_SECRET = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: a password may hold one
-HIDDEN = "********"
 
 
 def configure(format: LogFormat | None = None, level: str = "info", stream: TextIO | None = None) -> None:  # noqa: A002
@@ -76,23 +73,12 @@ def _shape(logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[s
     }
     data = {}
     for name, value in fields.items():
-        wire_name, secret = _on_the_wire(name)
-        if secret:
-            value = HIDDEN
-        elif value.__class__ is str and "://" in value:
-            value = _USERINFO.sub(f"{HIDDEN}@", value)
+        wire_name, value = log_field(name, value)
         if value is not None:
             data[wire_name] = value
     if data:
         line["data"] = data
     return line
-
-
-@cache
-def _on_the_wire(name: str) -> tuple[str, bool]:
-    """A field's camelCase name, and whether its value is secret by its name."""
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest), _SECRET.search(name) is not None
 
 
 def _line(logger: Any, method: str, line: Any) -> str:

@@ -147,6 +147,25 @@ class AttemptError:
 
 
 @attrs.frozen
+class LogLine:
+    """One line that a handler logged, as it is kept with the job.
+
+    Args:
+        level: ``info``, ``warn`` or ``error``; in tests ``debug`` too.
+        event: What happened.
+        fields: What was said of it, secrets hidden; of a line that was too long ``{"cut": <its beginning>}``.
+        at: When, by the worker's clock (aware, UTC).
+        attempt: In which attempt, from 1.
+    """
+
+    level: str
+    event: str
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    at: datetime | None = None
+    attempt: int = 1
+
+
+@attrs.frozen
 class Job:
     """One job as the broker has it.
 
@@ -169,6 +188,9 @@ class Job:
         worker: Name of the worker that has or had it, or ``""``.
         errors: The errors of its attempts, oldest first (the last 50).
         result: What the handler returned, in wire form; None when nothing or not kept.
+        outcome_unknown: Whether it failed and nobody knows what it did: it may not run twice, and its worker
+            died, was stopped, or ran out of time while it ran.
+        checkpoint: What its handler wrote last with ``ctx.checkpoint``; None when nothing or no longer kept.
         duplicate: True when an enqueue found this id taken and added nothing.
     """
 
@@ -191,6 +213,8 @@ class Job:
     worker: str = ""
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
+    outcome_unknown: bool = False
+    checkpoint: Any = None
     duplicate: bool = False
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, moves, reads, values
+from cgjobs.broker import Steps, lines, moves, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
 from cgjobs.duration import format_duration
 from cgjobs.errors import Fault, InvalidOption, JobFailed, JobNotFound, QueueNotFound, WaitTimeout
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
@@ -102,7 +102,7 @@ class Operations:
         job_id = options.job_id or uuid.uuid4().hex
         correlation_id = options.correlation_id or uuid.uuid4().hex
         timeout = options.timeout or subtype.timeout or queue.timeout
-        attempts = options.attempts or queue.attempts
+        attempts = options.attempts or subtype.attempts or queue.attempts
         priority = Priority(options.priority)
         extra = options.extra()
         if options.timeout is not None:
@@ -164,6 +164,12 @@ class Operations:
             hint = "It was never enqueued or removed, or it has ended and is no longer kept."
             raise JobNotFound(job_id, hint=hint)
         return job
+
+    def log(self, job_id: str, queue: str | None = None) -> Steps[tuple[LogLine, ...]]:
+        """What the job's handler logged, oldest first; raises `JobNotFound`."""
+        yield from self.get(job_id, queue)
+        found: tuple[LogLine, ...] = yield lines.log(job_id)
+        return found
 
     def remove(self, job_id: str, queue: str | None = None) -> Steps[None]:
         """Take a job out, unless it runs."""

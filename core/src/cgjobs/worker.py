@@ -21,30 +21,25 @@ from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import (
-    cancel_asked,
-    flush_progress,
-    promote_due,
-    reap_expired,
-    tell_set_aside,
-    write_progress,
-)
+from cgjobs.duties import cancel_asked, promote_due, reap_expired, tell_set_aside
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
-from cgjobs.executor import Executor
+from cgjobs.executor import Executor, handed_back
 from cgjobs.isolation import Children, ChildSetup
+from cgjobs.joblog import Lines
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
 from cgjobs.operations import BATCH, queue_config
 from cgjobs.plugins import Registry
+from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
 from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
-_PROGRESS = 0.5
+_REPORTS = timedelta(seconds=0.5)
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
@@ -53,6 +48,7 @@ _EVENTS: Mapping[str, EventName] = {
     "retry": "job_retrying",
     "crashed": "job_retrying",
     "failed": "job_failed",
+    "unknown": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
     "return": "job_returned",
@@ -128,9 +124,10 @@ class Worker:
         self._children = Children(children, registry, config.limits, structlog.get_logger)
         codec, log = Codec(config.limits), structlog.get_logger
         self._executor = Executor(
-            config, registry, codec, self._threads, self._children, self._resources, log, rng
+            config, registry, codec, self._threads, self._children, self._resources, log, self._link.send, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._reports = Reports(self._link.send, registry.tell, config.limits.log_lines)
         self._slots = Slots(self._places)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
@@ -190,9 +187,7 @@ class Worker:
                 promote_due(self._link.send, list(self._places), self._tell),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
-                write_progress(
-                    self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
-                ),
+                self._reports.write_regularly(lambda: list(self._runs.values()), _REPORTS),
             )
         ]
         for duty in duties:
@@ -221,13 +216,13 @@ class Worker:
             largest=2 * self._config.limits.payload_bytes,
         )
         try:
-            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
+            await self._reports.write([run for run, _ in batch])
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
             raise
         for claimed in turn.jobs:
-            self._start(Run(claimed))
+            self._start(Run(claimed, lines=Lines(self._config.limits.log_lines)))
         self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
         for job in turn.dropped:
@@ -248,7 +243,7 @@ class Worker:
     def _finish(self, run: Run, task: asyncio.Task[Settlement]) -> None:
         if self._runs.pop(run.key, None) is None:
             return  # handed back meanwhile
-        settlement = Settlement("return", run.claimed, run.subtype) if task.cancelled() else task.result()
+        settlement = handed_back(run) if task.cancelled() else task.result()
         if run.cancelled and settlement.kind != "completed":
             settlement = attrs.evolve(settlement, kind="cancelled")
         self._slots.give(run.claimed.queue)
@@ -322,7 +317,7 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), left)
         for run in list(self._runs.values()):
-            self._ended.append((run, Settlement("return", run.claimed, run.subtype)))
+            self._ended.append((run, handed_back(run)))
             run.take_away()
         self._runs.clear()
         while self._ended and await self._turn_within(LONGEST_PAUSE):

@@ -285,7 +285,16 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        outcome_unknown=fields.get("outcome") == b"unknown",
+        checkpoint=_json(fields.get("checkpoint")),
     )
+
+
+def _json(value: bytes | None) -> Any:
+    if value:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
+    return None
 
 
 def _priority(value: bytes) -> Priority:

@@ -27,7 +27,7 @@ STATES: Mapping[str, JobState] = {
 }
 
 OutcomeKind = Literal[
-    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "return"
+    "completed", "retry", "crashed", "failed", "unknown", "quarantine", "cancelled", "snooze", "return"
 ]
 
 
@@ -101,7 +101,7 @@ class NewJob:
 
 @attrs.frozen
 class Claimed:
-    """A job under a lease, as the claim gave it."""
+    """A job under a lease, as the claim gave it; ``checkpoint`` is JSON, or empty when there is none."""
 
     queue: str
     id: str
@@ -114,6 +114,7 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    checkpoint: bytes = b""
 
 
 @attrs.frozen
@@ -122,7 +123,8 @@ class Settlement:
 
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
-            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze`` or ``return``.
+            ``unknown`` (failed, and nobody knows what it did), ``quarantine`` (failed, since it is no job of
+            ours), ``cancelled``, ``snooze`` or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
@@ -198,7 +200,7 @@ class Reaping:
     """The reply to a reap.
 
     Args:
-        jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
+        jobs: (queue, id, ``recovered``, ``poison``, ``unknown`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
     """
 

@@ -26,6 +26,10 @@ _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "unknown": (
+        "cgjobs_jobs_outcome_unknown",
+        "Jobs that failed because they may not run twice and nobody knows what their only run did.",
+    ),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }
 

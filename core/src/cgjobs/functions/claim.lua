@@ -1,7 +1,7 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
 -- Gives {jobs, left, set aside, dropped}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
---       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some;
+--       priority, timeout_ms, backoff, then (name, value) for what few jobs have: checkpoint}; left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
 --       dropped: (queue, id, reason) for each job that had expired.
 -- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
@@ -29,10 +29,12 @@ local function take(queue, n, levels)
 end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
-                      'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at'}
+                      'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at', 'checkpoint'}
 
 local function claimed_reply(queue, id, f)
-  return {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '', f[9] or ''}
+  local job = {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '', f[9] or ''}
+  if f[14] then job[#job + 1] = 'checkpoint'; job[#job + 1] = f[14] end
+  return job
 end
 
 -- Whether a job that has not started yet came too late; if so it fails, visibly.

@@ -39,7 +39,7 @@ local function add_jobs(args, at, sec, usec)
       local fields = {'status', ready and 'queued' or 'scheduled', 'created_at', created, 'enqueued_at', created,
                       'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
                       'retries_left', args[i + 8], 'result_ttl', args[i + 9], 'failure_ttl', args[i + 10]}
-      if own == '1' then redis.call('DEL', results_key(id)) end -- what a former job of this id left
+      if own == '1' then redis.call('DEL', results_key(id), log_key(id)) end -- what a former job of this id left
       if not ready then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000) end
       if level ~= NORMAL then fields[#fields + 1] = 'priority'; fields[#fields + 1] = level end
       for name, value in pairs(extra) do

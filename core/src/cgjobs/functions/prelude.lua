@@ -59,6 +59,7 @@ end
 
 local function job_key(id) return 'rq:job:' .. id end
 local function results_key(id) return 'rq:results:' .. id end
+local function log_key(id) return 'cgjobs:log:' .. id end
 local function waiting_key(queue, level)
   if level == NORMAL then return 'rq:queue:' .. queue end
   return 'rq:queue:' .. queue .. ':' .. level
@@ -189,6 +190,14 @@ local function fail(queue, id, sec, usec, ttl)
   safe('ZADD', failed_key(queue), sec + ttl, id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
+  redis.call('EXPIRE', log_key(id), ttl)
+end
+
+-- A job that may not run twice, and of whose run nobody knows how it ended: failed, and marked.
+local function fail_unknown(queue, id, subtype, sec, usec, ttl)
+  redis.call('HSET', job_key(id), 'outcome', 'unknown')
+  fail(queue, id, sec, usec, ttl)
+  count('unknown|' .. queue .. '|' .. subtype, 1)
 end
 
 local function end_cancelled(queue, id, unique, sec, usec, ttl)
@@ -197,6 +206,7 @@ local function end_cancelled(queue, id, unique, sec, usec, ttl)
   safe('ZADD', cancelled_key(queue), sec + ttl, id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
+  redis.call('EXPIRE', log_key(id), ttl)
   release(queue, unique, id)
   count('cancelled|' .. queue, 1)
 end

@@ -1,6 +1,6 @@
 -- reap: take jobs back whose lease ended. For workers; any number may do it.
 -- ARGV  how many crashes make a job poison, at most how many leases to look at
--- Gives {(queue, id, 'recovered', 'poison' or 'cancelled') for each job, set aside}. Recoveries are counted apart from attempts.
+-- Gives {(queue, id, 'recovered', 'poison', 'unknown' or 'cancelled') for each job, set aside}. Recoveries are counted apart from attempts.
 define('reap', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local most = tonumber(args[1])
@@ -13,7 +13,8 @@ define('reap', {'allow-oom'}, function(_, args)
     else
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
-                           'number_of_retries', 'description', 'unique', 'cancel')
+                           'number_of_retries', 'description', 'unique', 'cancel',
+                           'begun')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -25,6 +26,13 @@ define('reap', {'allow-oom'}, function(_, args)
           fate = 'cancelled'
           end_cancelled(queue, id, f[9], sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
           events[#events + 1] = {'cancelled', queue, id, subtype}
+        elseif f[11] and f[11] == f[1] then -- it may not run twice, and it has begun
+          fate = 'unknown'
+          keep_error(id, f[6] or '', whole(f[7]) + 1, 'Outcome unknown: its worker died while it ran', '')
+          fail_unknown(queue, id, subtype, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          release(queue, f[9], id)
+          count('failed|' .. queue .. '|' .. subtype, 1)
+          events[#events + 1] = {'failed', queue, id, subtype}
         elseif recoveries >= most then
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,

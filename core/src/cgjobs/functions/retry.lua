@@ -17,10 +17,11 @@ define('retry', {}, function(_, args)
   local key = job_key(id)
   redis.call('HSET', key, 'status', 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')
-  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel')
+  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel', 'outcome', 'begun')
   redis.call('PERSIST', key)
   -- A completed job's result must not be taken for that of the new run, which may have none.
   redis.call(status == 'finished' and 'DEL' or 'PERSIST', results_key(id))
+  redis.call('PERSIST', log_key(id))
   push(queue, level, id, false)
   wake(queue)
   publish({{'requeued', queue, id, ''}})

@@ -3,7 +3,7 @@
 --       outcomes as a JSON array, each [kind, queue, id, token, subtype, run time in us, delay in ms,
 --       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
---       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze, return (to the front, nothing counted)
+--       base64 of zlib), crashed (a retry that counts as a recovery), unknown (failed, and nobody knows what it did), cancelled, snooze, return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
 -- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of
 -- the running attempt: that of a worker whose lease ended is refused and counted as stale.
@@ -29,15 +29,17 @@ local function keep_result(id, worker, blob, ttl)
   redis.call('EXPIRE', key, ttl > 0 and ttl or DEFAULT_RESULT_TTL)
 end
 
-local function complete(queue, id, worker, blob, ttl, sec, usec)
+local function complete(queue, id, worker, blob, ttl, checkpoint, logged, sec, usec)
   local key = job_key(id)
   if ttl == 0 then
-    redis.call('DEL', key, results_key(id))
+    redis.call('DEL', key, results_key(id), log_key(id))
   else
     redis.call('HSET', key, 'status', 'finished', 'ended_at', iso(sec, usec), 'token', '')
     redis.call('EXPIRE', key, ttl)
     redis.call('EXPIRE', results_key(id), ttl)
     safe('ZADD', completed_key(queue), sec + ttl, id)
+    if checkpoint then redis.call('HDEL', key, 'checkpoint') end
+    if logged then redis.call('EXPIRE', log_key(id), ttl) end
   end
   if blob ~= '' then keep_result(id, worker, blob, ttl) end
 end
@@ -48,7 +50,7 @@ local function postpone(queue, id, sec, usec, delay_ms)
   safe('ZADD', delayed_key(queue), due, id)
 end
 
-local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned',
+local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', unknown = 'failed', snooze = 'snoozed', ['return'] = 'returned',
               cancelled = 'cancelled'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
@@ -59,14 +61,14 @@ local function settle_jobs(outcomes, worker, sec, usec)
     local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
-                         'priority', 'unique', 'unique_until', 'cancel')
+                         'priority', 'unique', 'unique_until', 'cancel', 'checkpoint', 'logged')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
     else
       local attempt = whole(f[5]) + 1
       if kind == 'completed' then
-        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), sec, usec)
+        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), f[11], f[12], sec, usec)
         completed[queue] = (completed[queue] or 0) + 1
         if f[9] == 'done' then release(queue, f[8], id) end
       elseif kind ~= 'quarantine' and (f[10] or kind == 'cancelled') then
@@ -80,10 +82,15 @@ local function settle_jobs(outcomes, worker, sec, usec)
         redis.call('HSET', key, 'number_of_retries', attempt, 'retries_left',
                    math.max(0, whole(f[6]) - 1))
         postpone(queue, id, sec, usec, delay_ms)
-      elseif kind == 'failed' or kind == 'quarantine' then
+      elseif kind == 'failed' or kind == 'quarantine' or kind == 'unknown' then
         if kind == 'quarantine' then quarantine(queue, id, message) end
         keep_error(id, worker, attempt, message, blob)
-        fail(queue, id, sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+        local ttl = ttl_of(f[4], DEFAULT_FAILURE_TTL)
+        if kind == 'unknown' then
+          fail_unknown(queue, id, subtype, sec, usec, ttl)
+        else
+          fail(queue, id, sec, usec, ttl)
+        end
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
