@@ -1,4 +1,7 @@
-"""Handlers whose worker is killed or stopped, in a module that processes of their own can import. The handlers append to the file that their payload names."""
+"""Handlers whose worker is killed or stopped, in a module that processes of their own can import.
+
+The handlers append to the file that their payload names.
+"""
 
 from __future__ import annotations
 

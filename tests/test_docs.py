@@ -367,6 +367,9 @@ def test_every_key_has_its_row() -> None:
     assert {key.replace("X:X", "X") for key in shown} == wanted
 
 
+KEPT = cgjobs.Keep(timedelta(days=1), count=10)
+
+
 @jobs.awaited
 async def _fields(url: str, seen: set[str]) -> None:
     @cgjobs.subtype("work.note")
@@ -385,7 +388,7 @@ async def _fields(url: str, seen: set[str]) -> None:
             "backoff": jobs.AT_ONCE,
         }
         failed = await work.client.enqueue(jobs.Note("bad"), timeout=timedelta(seconds=9), **options)
-        bound = {"unique": "k", "expires": timedelta(hours=2)}
+        bound = {"unique": "k", "expires": timedelta(hours=2), "keep_completed": KEPT, "keep_failed": KEPT}
         later = await work.client.enqueue(jobs.Note(), delay=timedelta(hours=1), **bound)
         await work.client.wait(kept)
         with contextlib.suppress(cgjobs.JobFailed):

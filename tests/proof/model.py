@@ -205,7 +205,7 @@ class Model:
         self.entries[job.new.id] += 1
         self._place(job, FAILED)
         if not job.new.keep_failed:
-            self.expire(job)
+            self.forget(job.new.id)
 
     def _leave(self, job: Known) -> None:
         line = self.lines[job.new.queue, job.new.priority]

@@ -132,12 +132,28 @@ MUTANTS = (
         "push(queue, level_of(f[7]), id, true)",
         "push(queue, level_of(f[7]), id, false)",
     ),
-    Mutant("a kept job has no entry", "settle.lua", "safe('ZADD', completed_key(queue), sec + ttl, id)", ""),
+    Mutant(
+        "a kept job has no entry",
+        "settle.lua",
+        "safe('ZADD', completed_key(queue), seconds(sec, usec, ttl * 1000), id)",
+        "",
+    ),
     Mutant(
         "a kept job never goes", "settle.lua", "    redis.call('EXPIRE', key, ttl)\n    redis", "    redis"
     ),
     Mutant("completed is counted once for each call", "settle.lua", "'completed', n)", "'completed', 1)"),
-    Mutant("a failed job has no entry", "prelude.lua", "safe('ZADD', failed_key(queue), sec + ttl, id)", ""),
+    Mutant(
+        "a failed job has no entry",
+        "prelude.lua",
+        "safe('ZADD', failed_key(queue), seconds(sec, usec, ttl * 1000), id)",
+        "",
+    ),
+    Mutant(
+        "a failed job that is not kept leaves something",
+        "prelude.lua",
+        "  if ttl == 0 then return forget(id) end\n",
+        "",
+    ),
     Mutant("renew ignores the token", "renew.lua", "f[1] == token and", ""),
     Mutant(
         "renew does not renew",
@@ -179,7 +195,7 @@ MUTANTS = (
         "if status ~= 'failed' and",
         "if status ~= 'queued' and status ~= 'failed' and",
     ),
-    Mutant("drain forgets the hash", "drain.lua", "redis.call('DEL', job_key(id), results_key(id))", ""),
+    Mutant("drain forgets the hash", "drain.lua", "forget(id)", ""),
     Mutant("drain takes delayed jobs unasked", "drain.lua", "args[2] == '1'", "true"),
     Mutant("fire ignores the slot", "fire.lua", "if last >= slot then return 0 end", ""),
     Mutant("fire does not wait", "fire.lua", "if early > 0 then", "if false then"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cgjobs import InvalidOption, Priority
+from cgjobs import InvalidOption, Keep, Priority
 from cgjobs.options import JobOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,6 +22,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ({"at": NOW, "delay": timedelta(0)}, "at"),
         ({"keep_completed": timedelta(seconds=-1)}, "keepCompleted"),
         ({"keep_failed": timedelta(days=4000)}, "keepFailed"),
+        ({"keep_failed": Keep(timedelta(days=4000), count=1)}, "keepFailed"),
         ({"attempts": 0}, "attempts"),
         ({"attempts": 1001}, "attempts"),
         ({"timeout": timedelta(0)}, "timeout"),

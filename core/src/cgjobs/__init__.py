@@ -33,7 +33,7 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, Cron, Job, JobState, Priority, Progress, QueueStats
+from cgjobs.model import Backoff, Cron, Job, JobState, Keep, Priority, Progress, QueueStats
 from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
@@ -71,6 +71,7 @@ __all__ = [
     "JobState",
     "JobStateError",
     "JobTimeout",
+    "Keep",
     "PayloadTooLarge",
     "PluginError",
     "Priority",

@@ -20,7 +20,7 @@ from cgjobs import loading, plugins
 from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.model import Backoff, Job, JobState, LogLine, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
@@ -42,8 +42,8 @@ class Options(TypedDict, total=False):
     expires: timedelta | datetime | None
     unique: str | None
     unique_until: Literal["started", "done"] | timedelta
-    keep_completed: timedelta | None
-    keep_failed: timedelta | None
+    keep_completed: timedelta | Keep | None
+    keep_failed: timedelta | Keep | None
 
 
 def _operations(config: Config | None, registry: Registry | None) -> Operations:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from cgjobs.model import Backoff, Cron
+from cgjobs.model import Backoff, Cron, Keep
 
 Profile = Literal["development", "production"]
 _ZERO = timedelta(0)
@@ -29,6 +29,11 @@ def _at_least(low: Any, high: Any = None) -> Any:
 def _positive(_instance: object, attribute: attrs.Attribute[Any], value: timedelta | None) -> None:
     if value is not None and value <= _ZERO:
         raise ValueError(f"{attribute.name} is {value}; it must be longer than zero")
+
+
+def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: timedelta | Keep) -> None:
+    if isinstance(value, timedelta) and value < _ZERO:
+        raise ValueError(f"{attribute.name} is {value}; it must be at least {_ZERO}")
 
 
 @attrs.frozen
@@ -69,8 +74,8 @@ class QueueConfig:
         backoff: The wait between attempts.
         timeout: Longest run of one attempt where the subtype says nothing; None for no limit.
         keep_completed: How long a completed job is kept; zero removes it at once (the specification's
-            ``removeOnComplete: true``), and only the counters stay.
-        keep_failed: How long a failed job is kept.
+            ``removeOnComplete: true``), and only the counters stay. A `Keep` limits their number, too.
+        keep_failed: How long a failed job is kept, or a `Keep`.
     """
 
     name: str
@@ -78,8 +83,8 @@ class QueueConfig:
     attempts: int = attrs.field(default=3, validator=_at_least(1))
     backoff: Backoff = attrs.field(factory=Backoff)
     timeout: timedelta | None = attrs.field(default=None, validator=_positive)
-    keep_completed: timedelta = attrs.field(default=_ZERO, validator=_at_least(_ZERO))
-    keep_failed: timedelta = attrs.field(default=timedelta(days=30), validator=_at_least(_ZERO))
+    keep_completed: timedelta | Keep = attrs.field(default=_ZERO, validator=_not_negative)
+    keep_failed: timedelta | Keep = attrs.field(default=timedelta(days=30), validator=_not_negative)
 
 
 @attrs.frozen

@@ -10,6 +10,9 @@ from typing import Any
 
 import attrs
 
+MOST_KEPT = 1_000_000_000
+"""Most jobs that `Keep` counts."""
+
 
 class JobState(enum.StrEnum):
     """Where a job is. Each job is in exactly one state."""
@@ -90,6 +93,32 @@ class Backoff:
     ) -> Backoff:
         """Wait ``delay``, then twice, four times, ... up to ``ceiling``."""
         return cls(BackoffKind.EXPONENTIAL, delay, ceiling, jitter)
+
+
+@attrs.frozen
+class Keep:
+    """How long a job is kept once it has ended, and with how many others.
+
+    Args:
+        age: At most this long; zero removes it at once.
+        count: So many ended jobs of the queue at most, at least 1, those that would go first by age going
+            first; None for any number.
+    """
+
+    age: timedelta = attrs.field(default=timedelta(days=30))
+    count: int | None = attrs.field(default=None)
+
+    @age.validator
+    def _not_negative(self, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+        if value < timedelta(0):
+            raise ValueError(f"age is {value}; it must not be negative")
+
+    @count.validator
+    def _some(self, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+        if value is not None and not 1 <= value <= MOST_KEPT:
+            raise ValueError(
+                f"count is {value}; it must be from 1 to {MOST_KEPT}; to keep none, set age to zero"
+            )
 
 
 @attrs.frozen

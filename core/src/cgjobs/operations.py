@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from cgjobs.config import Config, QueueConfig
 from cgjobs.duration import format_duration
 from cgjobs.errors import Fault, InvalidOption, JobFailed, JobNotFound, QueueNotFound, WaitTimeout
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, LogLine, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
@@ -99,8 +99,8 @@ class Operations:
     ) -> tuple[NewJob, Job]:
         options.check()
         queue = queue_config(self.config, self.registry, subtype.job_type)
-        job_id = options.job_id or uuid.uuid4().hex
-        correlation_id = options.correlation_id or uuid.uuid4().hex
+        job_id = options.job_id or secrets.token_hex(16)
+        correlation_id = options.correlation_id or secrets.token_hex(16)
         timeout = options.timeout or subtype.timeout or queue.timeout
         attempts = options.attempts or subtype.attempts or queue.attempts
         priority = Priority(options.priority)
@@ -109,6 +109,8 @@ class Operations:
             extra["timeout_ms"] = str(values.milliseconds(options.timeout))
         if options.backoff is not None:
             extra["backoff"] = dump_backoff(options.backoff)
+        completed = _kept(options.keep_completed, queue.keep_completed, extra, "result_max")
+        failed = _kept(options.keep_failed, queue.keep_failed, extra, "failure_max")
         new = NewJob(
             queue=queue.name,
             id=job_id,
@@ -119,8 +121,8 @@ class Operations:
             description=self.codec.describe(subtype, wire),
             timeout=timeout,
             attempts=attempts,
-            keep_completed=queue.keep_completed if options.keep_completed is None else options.keep_completed,
-            keep_failed=queue.keep_failed if options.keep_failed is None else options.keep_failed,
+            keep_completed=completed,
+            keep_failed=failed,
             extra=extra,
         )
         job = Job(
@@ -284,6 +286,17 @@ class Operations:
     def tell(self, event: Event) -> None:
         """Tell the observers of this process."""
         self.registry.tell(event)
+
+
+def _kept(
+    own: timedelta | Keep | None, default: timedelta | Keep, extra: dict[str, str], field: str
+) -> timedelta:
+    kept = default if own is None else own
+    if isinstance(kept, timedelta):
+        return kept
+    if kept.count is not None:
+        extra[field] = str(kept.count)
+    return kept.age
 
 
 def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 
 from cgjobs.errors import Fault, InvalidOption
-from cgjobs.model import Backoff, Priority
+from cgjobs.model import Backoff, Keep, Priority
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 UNIQUE = re.compile(r"[\x20-\x7e]{1,200}\Z")
@@ -40,8 +40,9 @@ class JobOptions:
             second job with it adds nothing; the one that has it is given back.
         unique_until: How long the key is held: until the job has ``started``, until it is ``done``, or for a
             time from now, whatever becomes of the job. A job that fails gives it back in any case.
-        keep_completed: How long the job is kept once completed; zero removes it at once.
-        keep_failed: How long the job is kept once failed.
+        keep_completed: How long the job is kept once completed; zero removes it at once. A `Keep` says also
+            with how many others of its queue.
+        keep_failed: The same once failed.
     """
 
     delay: timedelta | None = None
@@ -55,8 +56,8 @@ class JobOptions:
     expires: timedelta | datetime | None = None
     unique: str | None = None
     unique_until: Literal["started", "done"] | timedelta = "done"
-    keep_completed: timedelta | None = None
-    keep_failed: timedelta | None = None
+    keep_completed: timedelta | Keep | None = None
+    keep_failed: timedelta | Keep | None = None
 
     def check(self) -> None:
         """Raise `InvalidOption` with every fault, each by its name on the wire."""
@@ -103,9 +104,10 @@ class JobOptions:
             faults.append(Fault("expires", f"{self.expires} is not above 0 and up to 10 years"))
         for name in ("keep_completed", "keep_failed"):
             kept = getattr(self, name)
-            if kept is not None and not timedelta(0) <= kept <= MAX_DELAY:
+            age = kept.age if isinstance(kept, Keep) else kept
+            if age is not None and not timedelta(0) <= age <= MAX_DELAY:
                 faults.append(
-                    Fault(name.replace("_c", "C").replace("_f", "F"), f"{kept} is not from 0 to 10 years")
+                    Fault(name.replace("_c", "C").replace("_f", "F"), f"{age} is not from 0 to 10 years")
                 )
         return faults
 

@@ -50,9 +50,12 @@ def log_field(name: str, value: Any) -> tuple[str, Any]:
     wire_name, secret = _on_the_wire(name)
     if secret:
         return wire_name, HIDDEN
-    if value.__class__ is str and "://" in value:
-        value = _USERINFO.sub(f"{HIDDEN}@", value)
-    return wire_name, value
+    return wire_name, without_userinfo(value) if value.__class__ is str else value
+
+
+def without_userinfo(text: str) -> str:
+    """The text with user and password of every URL in it replaced."""
+    return _USERINFO.sub(f"{HIDDEN}@", text) if "://" in text else text
 
 
 @cache

@@ -202,7 +202,8 @@ class SettingReader:
 
     def _one_of(self, options: tuple[Any, ...], entry: Written | Table, key: str, secret: bool) -> Any:
         refusals: list[str] = []
-        for option in options:
+        fitting = [option for option in options if is_table(option) == isinstance(entry, Table)]
+        for option in fitting or options:
             attempt = SettingReader()
             value = attempt.value(option, entry, key, secret=secret)
             self._secrets |= attempt._secrets
@@ -233,8 +234,8 @@ def is_mapping(kind: Any) -> bool:
 
 
 def is_table(hint: Any) -> bool:
-    """True when a value of this type is written as a table."""
-    return any(attrs.has(kind) or is_mapping(get_origin(kind) or kind) for kind in alternatives(hint))
+    """True when a value of this type can only be written as a table."""
+    return all(attrs.has(kind) or is_mapping(get_origin(kind) or kind) for kind in alternatives(hint))
 
 
 def unknown(noun: str, name: str, known: Iterable[str]) -> str:

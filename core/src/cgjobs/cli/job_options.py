@@ -11,6 +11,7 @@ import attrs
 
 from cgjobs.duration import parse_duration
 from cgjobs.errors import Fault, InvalidOption, suggest
+from cgjobs.model import Keep
 from cgjobs.options import JobOptions
 
 JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
@@ -27,8 +28,11 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "--unique": ("TEXT", "While a job of the queue has this key, nothing is added."),
     "--unique-until": ("started|done|DURATION", "How long it has the key. [default: done]"),
-    "--keep-completed": ("DURATION", "How long the job is kept once completed."),
-    "--keep-failed": ("DURATION", "How long the job is kept once failed."),
+    "--keep-completed": (
+        "DURATION[,COUNT]",
+        "How long the job is kept once completed, and with how many others at most.",
+    ),
+    "--keep-failed": ("DURATION[,COUNT]", "The same once failed."),
 }
 """The flags of a job's options: metavar and help."""
 
@@ -98,12 +102,26 @@ def _time_or_duration(value: object) -> timedelta | datetime:
             ) from None
 
 
+def _keep(value: object) -> timedelta | Keep:
+    """``1d``, ``1d,1000`` or, in JSON, ``{"age": "1d", "count": 1000}``."""
+    match value:
+        case str() if "," in value:
+            age, _, count = value.partition(",")
+            return Keep(parse_duration(age.strip()), _integer(count.strip()))
+        case {"age": age, "count": count, **rest} if not rest:
+            return Keep(parse_duration(age), _integer(count))
+        case {"count": count, **rest} if not rest:
+            return Keep(count=_integer(count))
+    return parse_duration(value)
+
+
 def _until(value: object) -> object:
     return value if value in ("started", "done") else parse_duration(value)
 
 
 _READERS: Mapping[str, Callable[[object], object]] = {
     "DURATION": parse_duration,
+    "DURATION[,COUNT]": _keep,
     "DURATION|TIME": _time_or_duration,
     "started|done|DURATION": _until,
     "TIME": _time,

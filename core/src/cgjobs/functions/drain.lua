@@ -17,7 +17,7 @@ define('drain', {'allow-oom'}, function(_, args)
     local f = job_fields(id, 'status', 'unique')
     if f and f[1] ~= 'started' then -- else a stray entry
       release(queue, f[2], id)
-      redis.call('DEL', job_key(id), results_key(id), log_key(id))
+      forget(id)
     end
   end
   if #ids > 0 then publish({{'drained', queue, '', tostring(#ids)}}) end

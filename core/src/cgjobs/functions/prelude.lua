@@ -184,29 +184,63 @@ local function release(queue, name, id)
   if key and safe('GET', key) == id then redis.call('DEL', key) end
 end
 
-local function fail(queue, id, sec, usec, ttl)
+-- Delete all keys of a job. Its entry in a list or registry, and its unique key, are the caller's.
+local function forget(id)
+  redis.call('DEL', job_key(id), results_key(id), log_key(id))
+end
+
+-- Of a queue's jobs that ended in one state, let those go that would go first, until `most` are kept; so many at
+-- most in one call. Gives how many are still too many.
+local KEPT = {finished = {completed_key, 'keep_completed'}, failed = {failed_key, 'keep_failed'}}
+local function trim(queue, status, most, budget)
+  local key = KEPT[status][1](queue)
+  local over = safe('ZCARD', key) - most
+  if over <= 0 then return 0 end
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, math.min(over, budget) - 1)) do
+    local f = job_fields(id, 'status')
+    if f and (f[1] == status or not f[1]) then forget(id) end -- else a stray entry: its job is somewhere else
+    redis.call('ZREM', key, id)
+  end
+  return math.max(0, over - budget)
+end
+
+local TRIMMED_AT_ONCE = 20
+-- Enforce a number of jobs to keep (0: none was given); what is more than one call should do is left to promote.
+local function keep_at_most(queue, status, most)
+  if most > 0 and trim(queue, status, most, TRIMMED_AT_ONCE) > 0 then
+    safe('HSET', queue_key(queue), KEPT[status][2], most)
+  end
+end
+
+local function fail(queue, id, sec, usec, ttl, most)
   local key = job_key(id)
+  if ttl == 0 then return forget(id) end
   redis.call('HSET', key, 'status', 'failed', 'ended_at', iso(sec, usec), 'token', '')
-  safe('ZADD', failed_key(queue), sec + ttl, id)
+  safe('ZADD', failed_key(queue), seconds(sec, usec, ttl * 1000), id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
   redis.call('EXPIRE', log_key(id), ttl)
+  keep_at_most(queue, 'failed', most)
 end
 
 -- A job that may not run twice, and of whose run nobody knows how it ended: failed, and marked.
-local function fail_unknown(queue, id, subtype, sec, usec, ttl)
+local function fail_unknown(queue, id, subtype, sec, usec, ttl, most)
   redis.call('HSET', job_key(id), 'outcome', 'unknown')
-  fail(queue, id, sec, usec, ttl)
+  fail(queue, id, sec, usec, ttl, most)
   count('unknown|' .. queue .. '|' .. subtype, 1)
 end
 
 local function end_cancelled(queue, id, unique, sec, usec, ttl)
   local key = job_key(id)
-  redis.call('HSET', key, 'status', 'canceled', 'ended_at', iso(sec, usec), 'token', '')
-  safe('ZADD', cancelled_key(queue), sec + ttl, id)
-  redis.call('EXPIRE', key, ttl)
-  redis.call('EXPIRE', results_key(id), ttl)
-  redis.call('EXPIRE', log_key(id), ttl)
+  if ttl == 0 then
+    forget(id)
+  else
+    redis.call('HSET', key, 'status', 'canceled', 'ended_at', iso(sec, usec), 'token', '')
+    safe('ZADD', cancelled_key(queue), seconds(sec, usec, ttl * 1000), id)
+    redis.call('EXPIRE', key, ttl)
+    redis.call('EXPIRE', results_key(id), ttl)
+    redis.call('EXPIRE', log_key(id), ttl)
+  end
   release(queue, unique, id)
   count('cancelled|' .. queue, 1)
 end

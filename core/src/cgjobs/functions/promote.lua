@@ -3,8 +3,17 @@
 -- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
+local TRIMMED_BY_PROMOTE = 200
+
 local function sweep(key, sec)
   safe('ZREMRANGEBYSCORE', key, 0, sec)
+end
+
+-- Go on where a settle or fail has left more jobs than are to be kept.
+local function trim_rest(queue, status, most)
+  if most and trim(queue, status, math.max(1, whole(most)), TRIMMED_BY_PROMOTE) == 0 then
+    redis.call('HDEL', queue_key(queue), KEPT[status][2])
+  end
 end
 
 define('promote', {'allow-oom'}, function(_, args)
@@ -37,10 +46,13 @@ define('promote', {'allow-oom'}, function(_, args)
       wait = math.min(wait, LONGEST_WAIT_MS)
       if next_due < 0 or wait < next_due then next_due = wait end
     end
-    if safe('HEXISTS', queue_key(queue), 'paused') == 1 then paused[#paused + 1] = queue end
+    local state = safe('HMGET', queue_key(queue), 'paused', KEPT.finished[2], KEPT.failed[2])
+    if state[1] then paused[#paused + 1] = queue end
     sweep(completed_key(queue), sec)
     sweep(failed_key(queue), sec)
     sweep(cancelled_key(queue), sec)
+    trim_rest(queue, 'finished', state[2])
+    trim_rest(queue, 'failed', state[3])
   end
   return {promoted, next_due, paused, set_aside}
 end)

@@ -13,8 +13,7 @@ define('reap', {'allow-oom'}, function(_, args)
     else
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
-                           'number_of_retries', 'description', 'unique', 'cancel',
-                           'begun')
+                           'number_of_retries', 'description', 'unique', 'cancel', 'failure_max', 'begun')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -26,10 +25,11 @@ define('reap', {'allow-oom'}, function(_, args)
           fate = 'cancelled'
           end_cancelled(queue, id, f[9], sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
           events[#events + 1] = {'cancelled', queue, id, subtype}
-        elseif f[11] and f[11] == f[1] then -- it may not run twice, and it has begun
+        elseif f[12] and f[12] == f[1] then -- it may not run twice, and it has begun
           fate = 'unknown'
           keep_error(id, f[6] or '', whole(f[7]) + 1, 'Outcome unknown: its worker died while it ran', '')
-          fail_unknown(queue, id, subtype, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          fail_unknown(queue, id, subtype, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL),
+                       whole(f[11]))
           release(queue, f[9], id)
           count('failed|' .. queue .. '|' .. subtype, 1)
           events[#events + 1] = {'failed', queue, id, subtype}
@@ -37,7 +37,7 @@ define('reap', {'allow-oom'}, function(_, args)
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,
                      'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
-          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL), whole(f[11]))
           release(queue, f[9], id)
           count('failed|' .. queue .. '|' .. subtype, 1)
           events[#events + 1] = {'failed', queue, id, subtype}

@@ -24,7 +24,7 @@ define('remove', {'allow-oom'}, function(_, args)
   if status == 'started' then return '!started' end
   unlist(queue, id, level_of(f[3]), status)
   release(queue, f[4], id)
-  redis.call('DEL', job_key(id), results_key(id), log_key(id))
+  forget(id)
   publish({{'removed', queue, id, ''}})
   return status
 end)

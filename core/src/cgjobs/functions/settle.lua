@@ -29,19 +29,20 @@ local function keep_result(id, worker, blob, ttl)
   redis.call('EXPIRE', key, ttl > 0 and ttl or DEFAULT_RESULT_TTL)
 end
 
-local function complete(queue, id, worker, blob, ttl, checkpoint, logged, sec, usec)
+local function complete(queue, id, worker, blob, ttl, most, checkpoint, logged, sec, usec)
   local key = job_key(id)
   if ttl == 0 then
-    redis.call('DEL', key, results_key(id), log_key(id))
+    forget(id)
   else
     redis.call('HSET', key, 'status', 'finished', 'ended_at', iso(sec, usec), 'token', '')
     redis.call('EXPIRE', key, ttl)
     redis.call('EXPIRE', results_key(id), ttl)
-    safe('ZADD', completed_key(queue), sec + ttl, id)
+    safe('ZADD', completed_key(queue), seconds(sec, usec, ttl * 1000), id)
     if checkpoint then redis.call('HDEL', key, 'checkpoint') end
     if logged then redis.call('EXPIRE', log_key(id), ttl) end
   end
   if blob ~= '' then keep_result(id, worker, blob, ttl) end
+  if ttl > 0 then keep_at_most(queue, 'finished', most) end
 end
 
 local function postpone(queue, id, sec, usec, delay_ms)
@@ -61,14 +62,15 @@ local function settle_jobs(outcomes, worker, sec, usec)
     local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
-                         'priority', 'unique', 'unique_until', 'cancel', 'checkpoint', 'logged')
+                         'priority', 'unique', 'unique_until', 'cancel', 'result_max', 'failure_max', 'checkpoint',
+                         'logged')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
     else
       local attempt = whole(f[5]) + 1
       if kind == 'completed' then
-        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), f[11], f[12], sec, usec)
+        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), whole(f[11]), f[13], f[14], sec, usec)
         completed[queue] = (completed[queue] or 0) + 1
         if f[9] == 'done' then release(queue, f[8], id) end
       elseif kind ~= 'quarantine' and (f[10] or kind == 'cancelled') then
@@ -87,9 +89,9 @@ local function settle_jobs(outcomes, worker, sec, usec)
         keep_error(id, worker, attempt, message, blob)
         local ttl = ttl_of(f[4], DEFAULT_FAILURE_TTL)
         if kind == 'unknown' then
-          fail_unknown(queue, id, subtype, sec, usec, ttl)
+          fail_unknown(queue, id, subtype, sec, usec, ttl, whole(f[12]))
         else
-          fail(queue, id, sec, usec, ttl)
+          fail(queue, id, sec, usec, ttl, whole(f[12]))
         end
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
