@@ -33,8 +33,9 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, Cron, Job, JobState, Keep, Priority, Progress, QueueStats
-from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
+from cgjobs.model import Backoff, Cron, Job, JobState, Keep, LogLine, Priority, Progress, QueueStats
+from cgjobs.once import Once
+from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, OutcomeUnknown, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
@@ -72,6 +73,9 @@ __all__ = [
     "JobStateError",
     "JobTimeout",
     "Keep",
+    "LogLine",
+    "Once",
+    "OutcomeUnknown",
     "PayloadTooLarge",
     "PluginError",
     "Priority",

@@ -207,7 +207,7 @@ class Child:
                 structlog.get_logger,
                 settings,
                 self._resources,
-                marks,
+                lambda: marks,
                 self._codec.limits,
                 (payload, *settings.values()),
             )
@@ -253,7 +253,9 @@ class Child:
             case Discard() | InvalidPayload():
                 kind = "discard"
         plain = isinstance(error, (Snooze, Discard, JobTimeout))
-        wait = asked_wait(subtype.backoff, run.claimed.retries_made + 1, error)
+        wait = asked_wait(
+            subtype.backoff, run.claimed.retries_made + 1, error, structlog.get_logger().warning
+        )
         trace = "" if plain else shown_traceback(secrets, error)
         return {
             "line": redact(secrets, one_line(error))[:MESSAGE_CHARACTERS],

@@ -94,7 +94,7 @@ def perform(envelope: Mapping[str, Any]) -> Any:
         structlog.get_logger,
         settings,
         resources,
-        _RqMarks(job),
+        lambda: _RqMarks(job),
         attrs.evolve(host.config.limits, log_lines=0),
         (payload, *settings.values()),
     )
@@ -230,7 +230,7 @@ def _go_on(host: _Host, job: Any, subtype: Subtype[Any, Any], payload: object, e
         backoff=subtype.backoff if isinstance(subtype.backoff, Backoff) else queue.backoff,
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         rules=subtype.rules,
-        asked=asked_wait(subtype.backoff, made + 1, error),
+        asked=asked_wait(subtype.backoff, made + 1, error, structlog.get_logger().warning),
     )
     if verdict.kind in ("failed", "unknown"):
         _use_up_attempts(job)

@@ -64,8 +64,8 @@ class Context(Protocol):
         """
 
     def checkpoint(self, value: Any) -> None:
-        """Keep a value from which the next attempt goes on, after an error, a crash or a deploy: see
-        `resume`.
+        """Keep a value from which the next attempt goes on, see `resume`: after an error, a crash or a
+        deploy.
 
         Cheap and never blocks: the last value is written within 0.5 s, and always before the end of the
             attempt

@@ -12,6 +12,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,10 @@ class Executor:
 
     async def _call(self, run: Run, subtype: Subtype[Any, Any], payload: object, envelope: Envelope) -> Any:
         timeout = self._timeout(run.claimed, subtype)
-        marks = WorkerMarks(self._send, asyncio.get_running_loop(), run)
+        marks = partial(WorkerMarks, self._send, asyncio.get_running_loop(), run)
         if subtype.isolation == "process":
             run.cancellable = True
-            return await self._children.run(run, subtype, envelope, timeout, marks)
+            return await self._children.run(run, subtype, envelope, timeout, marks())
         seconds = None if timeout is None else timeout.total_seconds()
         settings = self._registry.settings
         ctx = RunContext(
@@ -189,7 +190,7 @@ class Executor:
             verdict = self._verdict(claimed, subtype, error.cause, asked=error.wait)
             line = verdict.error if verdict.kind == "unknown" else error.line
             return self._ended(run, verdict.kind, delay=verdict.delay, error=line, blob=_packed(error.trace))
-        asked = asked_wait(subtype.backoff, claimed.retries_made + 1, error)
+        asked = asked_wait(subtype.backoff, claimed.retries_made + 1, error, self._log().warning)
         verdict = self._verdict(claimed, subtype, error, asked=asked)
         secrets = (payload, *self._registry.settings.values())
         trace = b""

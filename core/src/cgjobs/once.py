@@ -28,9 +28,9 @@ class Marks(Protocol):
 
 
 class Once:
-    """One effect of a job, entered with ``with`` in a ``def`` handler and ``async with`` in an ``async def``
-    one.
+    """One effect of a job that shall happen once over all its attempts.
 
+    It is entered with ``with`` in a ``def`` handler, with ``async with`` in an ``async def`` one.
     True inside the block when the effect shall happen now::
 
         with ctx.once("charge", unknown="fail") as charge:

@@ -35,7 +35,7 @@ class _Taken:
             self.run.report = self.progress
         if self.run.unsaved is None:
             self.run.unsaved = self.checkpoint
-        if self.lines:
+        if self.run.lines is not None and self.lines:
             self.run.lines.put_back(self.before, self.lines)
 
 
@@ -94,7 +94,8 @@ class Reports:
 def _take(run: Run) -> _Taken:
     progress, run.report = run.report, None
     checkpoint, run.unsaved = run.unsaved, None
-    return _Taken(run, progress, checkpoint, *run.lines.take())
+    before, lines = (0, []) if run.lines is None else run.lines.take()
+    return _Taken(run, progress, checkpoint, before, lines)
 
 
 def _meta(report: Progress) -> bytes:

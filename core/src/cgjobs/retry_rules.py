@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import attrs
-import structlog
 
 from cgjobs.model import Backoff
 from cgjobs.outcomes import Discard, JobCancelled, Retry, Snooze
@@ -48,7 +47,10 @@ NO_RULES = RetryRules()
 
 
 def asked_wait(
-    backoff: Backoff | BackoffFunction | None, attempt: int, error: BaseException
+    backoff: Backoff | BackoffFunction | None,
+    attempt: int,
+    error: BaseException,
+    warn: Callable[..., Any],
 ) -> timedelta | None:
     """The wait that the author's function asks for; None when there is none, or it fails and says so in the
     log.
@@ -57,6 +59,7 @@ def asked_wait(
         backoff: What ``@subtype`` was given.
         attempt: The attempt that failed, from 1.
         error: What the handler raised.
+        warn: Logs an event with fields.
     """
     if backoff is None or isinstance(backoff, Backoff):
         return None
@@ -67,7 +70,7 @@ def asked_wait(
         reason = f"it gave {wait!r}, which is no timedelta of zero or more"
     except Exception as raised:  # the job must not fail by a fault in how long it waits
         reason = repr(raised)
-    structlog.get_logger().warning("backoff_function_failed", function=repr(backoff), error=reason)
+    warn("backoff_function_failed", function=repr(backoff), error=reason)
     return None
 
 

@@ -48,7 +48,8 @@ class Run:
         report: The last progress that was not yet written.
         unsaved: The last checkpoint that was not yet written: JSON, or empty for none; None when all was.
         saved: The last checkpoint, written or not.
-        lines: What it logged and was not yet written.
+        log_lines: So many lines are kept; 0 for none.
+        lines: What it logged and was not yet written; None before the first line.
     """
 
     claimed: Claimed
@@ -63,12 +64,13 @@ class Run:
     report: Progress | None = None
     unsaved: bytes | None = None
     saved: bytes = attrs.field(default=attrs.Factory(lambda run: run.claimed.checkpoint, takes_self=True))
-    lines: Lines = attrs.field(factory=lambda: Lines(LimitConfig().log_lines))
+    log_lines: int = 200
+    lines: Lines | None = None
 
     @property
     def has_reports(self) -> bool:
         """Whether there is something to write."""
-        return self.report is not None or self.unsaved is not None or len(self.lines) > 0
+        return self.report is not None or self.unsaved is not None or bool(self.lines)
 
     def save(self, checkpoint: bytes) -> None:
         """Have a checkpoint written: JSON, or nothing for none."""
@@ -76,6 +78,8 @@ class Run:
 
     def keep(self, line: str) -> None:
         """Have a line that its handler logged written."""
+        if self.lines is None:
+            self.lines = Lines(self.log_lines)
         self.lines.add(line)
 
     @property
@@ -100,7 +104,7 @@ class RunContext:
         log: The worker's logger.
         settings: The plugins' settings by class.
         resources: What is open in this worker.
-        marks: Where the marks of effects are kept.
+        marks: Gives where the marks of effects are kept.
         limits: What a checkpoint may be.
         secrets: Payload and settings, whose secret fields are not kept in log lines.
     """
@@ -113,7 +117,7 @@ class RunContext:
         log: Callable[[], Any],
         settings: Mapping[type, object],
         resources: Resources,
-        marks: Marks,
+        marks: Callable[[], Marks],
         limits: LimitConfig,
         secrets: tuple[object, ...],
     ) -> None:
@@ -188,7 +192,7 @@ class RunContext:
 
     def once(self, key: str, *, unknown: Unknown) -> Once:
         """Make an effect happen once over all attempts of this job."""
-        return Once(self._marks, key, unknown=unknown)
+        return Once(self._marks(), key, unknown=unknown)
 
     def settings(self, cls: type[T]) -> T:
         """The plugin's settings."""

@@ -26,7 +26,6 @@ from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor, handed_back
 from cgjobs.isolation import Children, ChildSetup
-from cgjobs.joblog import Lines
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
@@ -216,13 +215,14 @@ class Worker:
             largest=2 * self._config.limits.payload_bytes,
         )
         try:
-            await self._reports.write([run for run, _ in batch])
+            if reporting := [run for run, _ in batch if run.has_reports]:
+                await self._reports.write(reporting)
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
             raise
         for claimed in turn.jobs:
-            self._start(Run(claimed, lines=Lines(self._config.limits.log_lines)))
+            self._start(Run(claimed, log_lines=self._config.limits.log_lines))
         self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
         for job in turn.dropped:
