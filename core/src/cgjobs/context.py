@@ -64,13 +64,11 @@ class Context(Protocol):
         """
 
     def checkpoint(self, value: Any) -> None:
-        """Keep a value from which the next attempt goes on, see `resume`: after an error, a crash or a
-        deploy.
+        """Keep a value from which the next attempt goes on: see `resume`.
 
         Cheap and never blocks: the last value is written within 0.5 s, and always before the end of the
-            attempt
-        is, and before the job is handed back. A worker that is killed loses what it had not written, so that
-        up to the last 0.5 s are done again.
+        attempt is, and before the job is handed back. A worker that is killed loses what it had not written,
+        so that up to the last 0.5 s are done again.
 
         Args:
             value: Anything that has a JSON form, at most ``limits.checkpoint_bytes`` (64 KiB) of it. None:
@@ -79,7 +77,7 @@ class Context(Protocol):
         Raises:
             TypeError: The value has no JSON form.
             ValueError: It is too large.
-            JobCancelled: The job was taken away from this worker; stop now. The value was not kept.
+            JobCancelled: The job was taken away from this worker; stop now. The value may not be kept.
         """
 
     @overload

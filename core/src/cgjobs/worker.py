@@ -315,7 +315,9 @@ class Worker:
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+                await asyncio.wait_for(self._wake.wait(), min(left, _REPORTS.total_seconds()))
+            with contextlib.suppress(TimeoutError, BrokerError):
+                await asyncio.wait_for(self._reports.write(list(self._runs.values())), left)
         for run in list(self._runs.values()):
             self._ended.append((run, handed_back(run)))
             run.take_away()
