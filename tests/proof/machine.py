@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cgjobs import keys
-from cgjobs.broker import Call, Sender, health, moves, reads
+from cgjobs.broker import Call, Sender, health, moves, pages, reads
 from cgjobs.broker.values import STATES, Claimed, NewJob, Settlement, Turn
 from cgjobs.errors import JobNotFound, JobStateError
 from cgjobs.model import JobState, Priority, QueueStats
@@ -336,7 +336,7 @@ class Moves(RuleBasedStateMachine):
         before = self._dump()
         for queue in QUEUES:
             for place, state in STATES.items():
-                page = self.sender.send(reads.page(queue, state, 0, 1000))
+                page = self.sender.send(pages.page(queue, state, 0, 1000))
                 wanted = [job.new.id for job in self.model.of(place, queue=queue)]
                 if state is JobState.WAITING:
                     assert list(page.ids) == self.model.waiting(queue)

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import orjson
 
+from cgjobs import hold
 from cgjobs.broker import moves
 from cgjobs.broker.replies import duration
 from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
@@ -39,20 +39,13 @@ from cgjobs.retry_rules import NO_RULES, asked_wait
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.threads import JobThreads
+from cgjobs.upcasting import upcast
 from cgjobs.verdict import MESSAGE_CHARACTERS, Verdict, judge, one_line, outcome_unknown
 from cgjobs.wrapping import Wrappers
-
-UNKNOWN_HERE = timedelta(seconds=10)
-"""A job whose type this worker does not know waits this long, so that one that knows it can take it."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _TRACEBACK_CHARACTERS = 16_000
 _OURS = (str(Path(__file__).parent) + os.sep, str(Path(concurrent.futures.__file__).parent) + os.sep)
-
-
-@attrs.frozen
-class _UnknownHere(Exception):
-    name: str
 
 
 class Executor:
@@ -97,12 +90,21 @@ class Executor:
             run.correlation_id = envelope.correlation_id
             subtype = self._registry.subtypes.get(envelope.name)
             if subtype is None:
-                raise _UnknownHere(envelope.name)
+                return self._held(
+                    run, hold.for_type(envelope.name), self._registry.why_unknown(envelope.name)
+                )
             run.subtype = subtype.name
+            if envelope.payload_version > subtype.version:
+                group = hold.for_version(subtype.name, envelope.payload_version)
+                return self._held(
+                    run,
+                    group,
+                    f"its payload has version {envelope.payload_version}, "
+                    f"this worker knows {subtype.version}",
+                )
+            if envelope.payload_version < subtype.version:
+                envelope = upcast(subtype, envelope)
             payload = self._codec.load(subtype, envelope.payload)
-        except _UnknownHere as unknown:
-            reason = f"no plugin of this worker handles {unknown.name!r}"
-            return Settlement("snooze", claimed, delay=UNKNOWN_HERE, error=reason)
         except Unreadable as error:
             return self._ended(run, "quarantine", error=f"Unreadable: {error}")
         except Exception as error:  # every fault of a payload is final: trying again cannot mend it
@@ -229,6 +231,9 @@ class Executor:
             rules=rules,
             asked=None if claimed.backoff else asked,
         )
+
+    def _held(self, run: Run, group: str, reason: str) -> Settlement:
+        return Settlement("hold", run.claimed, run.subtype, error=reason[:MESSAGE_CHARACTERS], group=group)
 
     def _ended(
         self,

@@ -25,6 +25,8 @@ class JobState(enum.StrEnum):
     """Due later: enqueued with a delay, waiting for a retry, or snoozed."""
     DEFERRED = "deferred"
     """Waits for other jobs."""
+    HELD = "held"
+    """Set aside until it can run: no worker that looked at it knows its type, for one."""
     COMPLETED = "completed"
     """Ended well."""
     FAILED = "failed"
@@ -221,6 +223,9 @@ class Job:
             died, was stopped, or ran out of time while it ran.
         checkpoint: What its handler wrote last with ``ctx.checkpoint``; None when nothing or no longer kept.
         duplicate: True when an enqueue found this id taken and added nothing.
+        payload_version: Version of the stored payload.
+        held: The group of a held job, such as ``type:notification.sms``; otherwise ``""``.
+        held_reason: Why it was held, for people, or ``""``.
     """
 
     id: str
@@ -245,6 +250,9 @@ class Job:
     outcome_unknown: bool = False
     checkpoint: Any = None
     duplicate: bool = False
+    payload_version: int = 1
+    held: str = ""
+    held_reason: str = ""
 
 
 @attrs.frozen
@@ -252,7 +260,7 @@ class QueueStats:
     """The specification's six numbers of one queue. Reading them changes nothing.
 
     Args:
-        waiting: Jobs ready to be taken, all priorities, held ones of a paused queue included.
+        waiting: Jobs ready to be taken, all priorities, those of a paused queue and held ones included.
         active: Jobs that workers run now.
         completed: Jobs completed since the queue exists; only grows, also when they are not kept.
         failed: Failed jobs kept now.

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, lines, moves, reads, values
+from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
@@ -117,7 +117,7 @@ class Operations:
             own_id=options.job_id is not None,
             priority=priority,
             due=options.due,
-            data=self.codec.pack(subtype.name, wire, correlation_id),
+            data=self.codec.pack(subtype.name, wire, correlation_id, subtype.version),
             description=self.codec.describe(subtype, wire),
             timeout=timeout,
             attempts=attempts,
@@ -135,6 +135,7 @@ class Operations:
             attempts=attempts,
             correlation_id=correlation_id,
             timeout=timeout,
+            payload_version=subtype.version,
         )
         return new, job
 
@@ -233,7 +234,7 @@ class Operations:
         numbers = (("offset", offset, 0), ("limit", limit, 1))
         if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
             raise InvalidOption("the page", faults)
-        page: reads.Page = yield reads.page(queue, state, offset, limit)
+        page: pages.Page = yield pages.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
         jobs: list[Job] = yield reads.jobs(page.ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
@@ -21,6 +21,10 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 Isolation = Literal["inline", "process"]
+Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""From a payload of one version on the wire to that of the next version."""
+MAX_VERSION = 1_000_000
+_SHOWN = 5  # missing steps
 FULL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}\Z")
 
 
@@ -43,6 +47,8 @@ class Subtype(Generic[P, R]):
         idempotent: Whether it may run twice without harm; None: the author did not say.
         destructive: Whether it destroys something.
         at_most_once: Whether it is never run again once it has begun, whatever became of it.
+        version: Version of the payload.
+        upcasters: For each older version the function from its wire form to that of the next version.
     """
 
     name: str
@@ -58,6 +64,8 @@ class Subtype(Generic[P, R]):
     idempotent: bool | None = None
     destructive: bool = False
     at_most_once: bool = False
+    version: int = 1
+    upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -131,6 +139,8 @@ def subtype(
     idempotent: bool | None = None,
     destructive: bool = False,
     at_most_once: bool = False,
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
     """Make a function the handler of one kind of job.
 
@@ -155,10 +165,14 @@ def subtype(
             time is over or the worker stops, it ends failed with "Outcome unknown". An error fails it, unless
             it is `Retry` or `Snooze`, with which the handler says that nothing happened. Costs one call to
             the broker before each run.
+        version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
+        upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
+            version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
         ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
-            handler is isolated, there is memory without isolation, or two rules contradict each other.
+            handler is isolated, there is memory without isolation, two rules contradict each other, or an
+            upcaster is missing or of no version.
         TypeError: The function's first argument is not annotated with an attrs class, or a rule is of a wrong
             type.
     """
@@ -181,6 +195,10 @@ def subtype(
         idempotent=idempotent,
         at_most_once=at_most_once,
     )
+    if version.__class__ is not int or not 1 <= version <= MAX_VERSION:
+        raise ValueError(f"version of {name!r} is {version!r}; it is a whole number from 1 to {MAX_VERSION}")
+    steps = dict(upcasters or {})
+    _check_steps(name, version, steps)
     return _Decorator(
         name,
         timeout=timeout,
@@ -193,7 +211,30 @@ def subtype(
         idempotent=idempotent,
         destructive=destructive,
         at_most_once=at_most_once,
+        version=version,
+        upcasters=steps,
     )
+
+
+def _check_steps(name: str, version: int, steps: Mapping[int, Upcaster]) -> None:
+    """Raise `ValueError` with every step that is missing or too many."""
+    missing = [str(step) for step in range(1, version) if step not in steps]
+    if len(missing) > _SHOWN:
+        missing = [", ".join(missing[:_SHOWN]) + f" and {len(missing) - _SHOWN} more"]
+    strange = [repr(step) for step in steps if step not in range(1, version)]
+    wrong = [str(step) for step, upcast in steps.items() if not callable(upcast)]
+    faults = []
+    if missing:
+        faults.append(f"no upcaster from version {', '.join(missing)}")
+    if strange:
+        faults.append(f"an upcaster from {', '.join(strange)}, which is no version before {version}")
+    if wrong:
+        faults.append(f"the upcaster from version {', '.join(wrong)} is no function")
+    if faults:
+        raise ValueError(
+            f"{name!r} has payload version {version} and {'; '.join(faults)}: "
+            "give upcasters={n: function} for each n from 1 to the version before"
+        )
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:

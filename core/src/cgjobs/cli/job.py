@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cgjobs import hold
 from cgjobs.broker import lines
 from cgjobs.cli.exits import OK, exit_code
 from cgjobs.cli.job_log import log, shown_line
@@ -131,8 +132,10 @@ def _show(job: Job) -> None:
     facts = {
         "id": job.id,
         "type": job.name,
+        "version": job.payload_version if job.payload_version != 1 else None,
         "queue": job.queue,
         "state": f"{job.state}, outcome unknown" if job.outcome_unknown else job.state,
+        "held": _held(job),
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.attempts}",
         "recoveries": job.recoveries or None,
@@ -163,6 +166,14 @@ def _show_log(found: Sequence[LogLine]) -> None:
         show(f"log{more}:")
     for line in found[-_LINES:]:
         show(f"  {shown_line(line)}")
+
+
+def _held(job: Job) -> str:
+    if not job.held:
+        return ""
+    remedy = hold.remedy(job.held)
+    waits = f"goes on with {remedy}" if remedy else f"waits for {job.held}"
+    return f"{job.held_reason}; {waits}" if job.held_reason else waits
 
 
 def _progress(job: Job) -> str:

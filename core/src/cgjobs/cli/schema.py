@@ -28,11 +28,16 @@ def schema(
             show(pretty_json(found))
         return
     known = [
-        {"name": each.name, "summary": each.summary, "traits": list(each.traits)}
+        {
+            "name": each.name,
+            "version": each.version,
+            "traits": list(each.traits),
+            "summary": each.summary,
+        }
         for each in session.registry.subtypes.values()
     ]
     if as_json:
         show_json(known)
     else:
-        rows = ((row["name"], ", ".join(row["traits"]), row["summary"]) for row in known)
-        show_table(("NAME", "TRAITS", "SUMMARY"), rows)
+        rows = ((row["name"], row["version"], ", ".join(row["traits"]), row["summary"]) for row in known)
+        show_table(("NAME", "VERSION", "TRAITS", "SUMMARY"), rows)
