@@ -71,6 +71,9 @@ class Reports:
                 for item in taken:
                     item.put_back()
                 raise
+            finally:
+                for item in taken:
+                    item.run.being_written = False
         for item in taken:
             if item.progress is not None:
                 self._tell(_told(item.run, item.progress))
@@ -92,6 +95,7 @@ class Reports:
 
 
 def _take(run: Run) -> _Taken:
+    run.being_written = True  # its end is not settled before that is done
     progress, run.report = run.report, None
     checkpoint, run.unsaved = run.unsaved, None
     before, lines = (0, []) if run.lines is None else run.lines.take()

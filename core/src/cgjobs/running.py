@@ -48,6 +48,7 @@ class Run:
         report: The last progress that was not yet written.
         unsaved: The last checkpoint that was not yet written: JSON, or empty for none; None when all was.
         saved: The last checkpoint, written or not.
+        being_written: Whether its reports are on their way to the broker.
         log_lines: So many lines are kept; 0 for none.
         lines: What it logged and was not yet written; None before the first line.
     """
@@ -64,13 +65,14 @@ class Run:
     report: Progress | None = None
     unsaved: bytes | None = None
     saved: bytes = attrs.field(default=attrs.Factory(lambda run: run.claimed.checkpoint, takes_self=True))
+    being_written: bool = False
     log_lines: int = 200
     lines: Lines | None = None
 
     @property
     def has_reports(self) -> bool:
-        """Whether there is something to write."""
-        return self.report is not None or self.unsaved is not None or bool(self.lines)
+        """Whether there is something to write, or a write of it is under way."""
+        return self.being_written or self.report is not None or self.unsaved is not None or bool(self.lines)
 
     def save(self, checkpoint: bytes) -> None:
         """Have a checkpoint written: JSON, or nothing for none."""

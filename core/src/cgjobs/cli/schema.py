@@ -39,5 +39,6 @@ def schema(
     if as_json:
         show_json(known)
     else:
-        rows = ((row["name"], row["version"], ", ".join(row["traits"]), row["summary"]) for row in known)
+        subtypes = session.registry.subtypes.values()
+        rows = ((each.name, each.version, ", ".join(each.traits), each.summary) for each in subtypes)
         show_table(("NAME", "VERSION", "TRAITS", "SUMMARY"), rows)
