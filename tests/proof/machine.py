@@ -26,6 +26,8 @@ from tests.proof.model import (
     COMPLETED,
     DELAYED,
     FAILED,
+    GROUPS,
+    HELD,
     MAX_CRASHES,
     QUEUES,
     SUBTYPE,
@@ -46,7 +48,7 @@ LATER = (HOUR, datetime(2100, 1, 1, tzinfo=UTC))
 queues = st.sampled_from(QUEUES)
 workers = st.sampled_from(["w1", "w2"])
 kinds = st.sampled_from(
-    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "return"]
+    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "hold", "return"]
 )
 wants = st.dictionaries(queues, st.integers(0, 5), max_size=2)
 priorities = st.sampled_from(Priority)
@@ -243,7 +245,7 @@ class Moves(RuleBasedStateMachine):
         assert list(reaped.jobs) == self.model.reap(limit)
         assert reaped.set_aside == ()
 
-    @precondition(lambda self: self.model.of(DELAYED) or self.model.ghosts)
+    @precondition(lambda self: self.model.of(DELAYED, HELD) or self.model.ghosts)
     @rule(which=st.sampled_from([QUEUES, QUEUES[:1], QUEUES[1:]]), limit=st.sampled_from([1, 1000, 1000]))
     def promote(self, which: Sequence[str], limit: int) -> None:
         promotion = self.sender.send(moves.promote(which, limit=limit))
@@ -253,6 +255,22 @@ class Moves(RuleBasedStateMachine):
         assert (promotion.next_due == timedelta(0)) == any(job.due for job in delayed)
         assert promotion.paused == self.model.paused & set(which)
         assert promotion.set_aside == ()
+        assert set(promotion.held) == self.model.groups(which)
+
+    @precondition(lambda self: self.model.claimable())
+    @rule(data=st.data(), worker=workers, n=st.integers(2, 8), wait=st.sampled_from([timedelta(0), HOUR]))
+    def claim_and_hold(self, data: st.DataObject, worker: str, n: int, wait: timedelta) -> None:
+        """Several jobs of a group: what a worker of an older release does. ``wait`` chooses the group."""
+        self.work(data=data, worker=worker, n=n, ending=("hold", wait, b""))
+
+    @precondition(lambda self: self.model.of(HELD))
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, 1000]))
+    def release(self, data: st.DataObject, limit: int) -> None:
+        job = self._one(data, self.model.of(HELD))
+        queue, group = job.new.queue, job.group
+        released = self.sender.send(moves.release([(queue, group)], limit=limit))
+        assert released.released == self.model.release(queue, group, limit)
+        assert released.set_aside == ()
 
     @precondition(lambda self: self.model.of(DELAYED))
     @rule(data=st.data())
@@ -286,7 +304,8 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.jobs) > MANY)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        job_id = data.draw(st.sampled_from(["own-1", "own-2", *self.model.jobs]))
+        held = [job.new.id for job in self.model.of(HELD)]
+        job_id = data.draw(st.sampled_from(["own-1", "own-2", *held, *held, *self.model.jobs]))
         job = self.model.jobs.get(job_id)
         if job is None or job.place == ACTIVE:
             with pytest.raises(JobNotFound if job is None else JobStateError):
@@ -363,7 +382,7 @@ class Moves(RuleBasedStateMachine):
         for queue in QUEUES:
             ghosts = sum(ghost[:2] == (FAILED, queue) for ghost in self.model.ghosts)
             assert stats[queue].stats == QueueStats(
-                waiting=len(self.model.of(WAITING, queue=queue)),
+                waiting=len(self.model.of(WAITING, HELD, queue=queue)),
                 active=len(self.model.of(ACTIVE, queue=queue)),
                 completed=self.model.completed[queue],
                 failed=len(self.model.of(FAILED, queue=queue)) + ghosts,
@@ -429,8 +448,16 @@ STATE_KEYS: dict[str, Callable[[str], str]] = {COMPLETED: keys.completed, FAILED
 def outcome(kind: Any, claimed: Claimed, delay: timedelta, blob: bytes) -> Settlement:
     """How a claimed job ended, with all that its kind may carry."""
     postponed = kind in ("retry", "snooze")
+    group = GROUPS[bool(delay)] if kind == "hold" else ""
     return Settlement(
-        kind, claimed, SUBTYPE, 7, delay if postponed else timedelta(0), "ValueError: no", blob=blob
+        kind,
+        claimed,
+        SUBTYPE,
+        7,
+        delay if postponed else timedelta(0),
+        "ValueError: no",
+        blob=blob,
+        group=group,
     )
 
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
@@ -17,9 +17,11 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 import attrs
 
 from cgjobs import loading, plugins
+from cgjobs.batch import AsyncBatch, Batch
 from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
+from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
 from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
 from cgjobs.options import JobOptions
@@ -42,6 +44,8 @@ class Options(TypedDict, total=False):
     expires: timedelta | datetime | None
     unique: str | None
     unique_until: Literal["started", "done"] | timedelta
+    depends_on: Sequence[Job | str]
+    on_dependency_failure: Literal["fail", "ignore"]
     keep_completed: timedelta | Keep | None
     keep_failed: timedelta | Keep | None
 
@@ -83,6 +87,7 @@ class Client:
             InvalidPayload: Fields are wrong; lists all of them.
             InvalidOption: Options are wrong; lists all of them.
             SubtypeNotFound: No plugin has a handler for the payload's class.
+            DependencyNotFound: It depends on an id that no job has.
             BrokerUnavailable: No acknowledgement in time; the job may or may not have been added.
         """
         return self.enqueue_many([payload], **options)[0]
@@ -105,6 +110,46 @@ class Client:
         """
         prepared = self.operations.new_jobs(payloads, JobOptions(**options))
         return self._sender.run(self.operations.enqueue(prepared))
+
+    def enqueue_flow(self, flow: Flow) -> Job:
+        """Enqueue a tree of jobs, all or none, in one call; a parent runs when its children have completed.
+
+        Returns:
+            The job at the root; its ``depends_on`` has the ids of its children.
+
+        Raises:
+            InvalidOption: An option is wrong, or there are more than 500 jobs.
+            InvalidPayload, SubtypeNotFound, BrokerUnavailable: As `enqueue` does.
+        """
+        return self._sender.run(enqueue_flow(self.operations, flow))
+
+    def enqueue_batch(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        on_done: attrs.AttrsInstance,
+        batch_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> Batch:
+        """Enqueue up to 10,000 jobs and one that runs when all of them have ended, in whatever way.
+
+        Args:
+            payloads: Of the jobs. They are added 500 in one call, and begin before all are there.
+            on_done: Of the callback.
+            batch_id: Its id, also the callback's, at most 123 characters. The same batch given again with the
+                same id adds what is missing: that is how to go on after a crash midway.
+            options: Of the jobs; not ``job_id`` and ``unique``.
+
+        Raises:
+            InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
+            BrokerUnavailable: No acknowledgement in time; the callback waits for what was not added.
+        """
+        steps = enqueue_batch(self.operations, payloads, on_done, batch_id, JobOptions(**options))
+        return self.batch(self._sender.run(steps))
+
+    def batch(self, batch_id: str) -> Batch:
+        """A handle to a batch."""
+        return Batch(batch_id, self.operations, self._sender.run)
 
     def queue(self, name: str) -> Queue:
         """A handle to a queue; raises `QueueNotFound` when no configuration and no plugin knows it."""
@@ -237,6 +282,26 @@ class AsyncClient:
         """Enqueue many jobs, like `Client.enqueue_many`."""
         prepared = self.operations.new_jobs(payloads, JobOptions(**options))
         return await self._sender.run(self.operations.enqueue(prepared))
+
+    async def enqueue_flow(self, flow: Flow) -> Job:
+        """Enqueue a tree of jobs, like `Client.enqueue_flow`."""
+        return await self._sender.run(enqueue_flow(self.operations, flow))
+
+    async def enqueue_batch(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        on_done: attrs.AttrsInstance,
+        batch_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncBatch:
+        """Enqueue jobs and their callback, like `Client.enqueue_batch`."""
+        steps = enqueue_batch(self.operations, payloads, on_done, batch_id, JobOptions(**options))
+        return self.batch(await self._sender.run(steps))
+
+    def batch(self, batch_id: str) -> AsyncBatch:
+        """A handle to a batch."""
+        return AsyncBatch(batch_id, self.operations, self._sender.run)
 
     def queue(self, name: str) -> AsyncQueue:
         """A handle to a queue; raises `QueueNotFound`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from cgjobs.model import Job
+from cgjobs.model import Dependency, Job
 from cgjobs.once import Once, Unknown
 
 P = ParamSpec("P")
@@ -48,6 +48,9 @@ class Context(Protocol):
         attempts, at most 1,000 characters each, secrets hidden. They are written twice a second, and before
         the attempt's end is.
         """
+
+    def dependencies(self) -> Mapping[str, Dependency]:
+        """What became of the jobs that this one depended on, by id, in the order in which they were named."""
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is; call it once per batch.

@@ -197,6 +197,22 @@ class LogLine:
 
 
 @attrs.frozen
+class Dependency:
+    """What became of a job that another one depends on.
+
+    Args:
+        state: How it ended; a removed one counts as cancelled.
+        result: What it returned, in wire form; None when nothing.
+        result_dropped: True when it returned something too large to be handed on: more than 48 KiB of JSON,
+            or more than 768 KiB together with the others.
+    """
+
+    state: JobState
+    result: Any = None
+    result_dropped: bool = False
+
+
+@attrs.frozen
 class Job:
     """One job as the broker has it.
 
@@ -222,6 +238,7 @@ class Job:
         outcome_unknown: Whether it failed and nobody knows what it did: it may not run twice, and its worker
             died, was stopped, or ran out of time while it ran.
         checkpoint: What its handler wrote last with ``ctx.checkpoint``; None when nothing or no longer kept.
+        depends_on: Ids of the jobs that must end before it starts.
         duplicate: True when an enqueue found this id taken and added nothing.
         payload_version: Version of the stored payload.
         held: The group of a held job, such as ``type:notification.sms``; otherwise ``""``.
@@ -249,10 +266,31 @@ class Job:
     result: Any = None
     outcome_unknown: bool = False
     checkpoint: Any = None
+    depends_on: tuple[str, ...] = ()
     duplicate: bool = False
     payload_version: int = 1
     held: str = ""
     held_reason: str = ""
+
+
+@attrs.frozen
+class BatchCounts:
+    """How far a batch is.
+
+    Args:
+        total: Its jobs.
+        done: Those that have ended, in whatever way.
+        failed: Those of them that failed, or were cancelled or removed.
+    """
+
+    total: int
+    done: int
+    failed: int
+
+    @property
+    def pending(self) -> int:
+        """Jobs that have not ended."""
+        return self.total - self.done
 
 
 @attrs.frozen

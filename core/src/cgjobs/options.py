@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import attrs
 
 from cgjobs.errors import Fault, InvalidOption
-from cgjobs.model import Backoff, Keep, Priority
+from cgjobs.model import Backoff, Job, Keep, Priority
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 UNIQUE = re.compile(r"[\x20-\x7e]{1,200}\Z")
 CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}\Z")
 MAX_ATTEMPTS = 1000
+MAX_DEPENDENCIES = 1000
 MAX_DELAY = timedelta(days=3653)
 
 
@@ -40,6 +43,10 @@ class JobOptions:
             second job with it adds nothing; the one that has it is given back.
         unique_until: How long the key is held: until the job has ``started``, until it is ``done``, or for a
             time from now, whatever becomes of the job. A job that fails gives it back in any case.
+        depends_on: Jobs, or ids of jobs, that must complete first, at most 1000, in whatever queues. Until
+            then it is deferred; a delay begins when the last one has ended.
+        on_dependency_failure: What becomes of it when one of them fails, or is cancelled or removed: it is to
+            ``fail`` too, or to ``ignore`` that and run when all have ended.
         keep_completed: How long the job is kept once completed; zero removes it at once. A `Keep` says also
             with how many others of its queue.
         keep_failed: The same once failed.
@@ -56,14 +63,22 @@ class JobOptions:
     expires: timedelta | datetime | None = None
     unique: str | None = None
     unique_until: Literal["started", "done"] | timedelta = "done"
+    depends_on: Sequence[Job | str] = ()
+    on_dependency_failure: Literal["fail", "ignore"] = "fail"
     keep_completed: timedelta | Keep | None = None
     keep_failed: timedelta | Keep | None = None
 
     def check(self) -> None:
         """Raise `InvalidOption` with every fault, each by its name on the wire."""
-        faults = [*self._when(), *self._numbers(), *self._names()]
+        faults = [*self._when(), *self._numbers(), *self._names(), *self._dependencies()]
         if faults:
             raise InvalidOption("the job's options", faults)
+
+    @property
+    def dependency_ids(self) -> tuple[str, ...]:
+        """The ids of the jobs that must complete first, each once. Call `check` first."""
+        found = (other.id if isinstance(other, Job) else other for other in self.depends_on)
+        return tuple(dict.fromkeys(found))
 
     @property
     def due(self) -> timedelta | datetime | None:
@@ -88,6 +103,8 @@ class JobOptions:
             fields["unique_until"] = (
                 until if isinstance(until, str) else str(math.ceil(until.total_seconds() * 1000))
             )
+        if dependencies := self.dependency_ids:
+            fields |= dependency_fields(dependencies, ignore_failures=self.on_dependency_failure == "ignore")
         return fields
 
     def _when(self) -> list[Fault]:
@@ -119,6 +136,23 @@ class JobOptions:
             faults.append(Fault("timeout", f"{self.timeout} is not above zero"))
         return faults
 
+    def _dependencies(self) -> list[Fault]:
+        if isinstance(self.depends_on, (str, Job)):
+            return [Fault("dependsOn", f"give a list: [{getattr(self.depends_on, 'id', self.depends_on)!r}]")]
+        faults = [
+            Fault("dependsOn", f"{str(other)[:140]!r} is no job and no id of a job")
+            for other in self.depends_on
+            if not isinstance(other, Job) and not (isinstance(other, str) and JOB_ID.match(other))
+        ]
+        if (size := len(self.depends_on)) > MAX_DEPENDENCIES:
+            faults.append(
+                Fault("dependsOn", f"{size} are more than {MAX_DEPENDENCIES}; use a batch for more")
+            )
+        if self.on_dependency_failure not in ("fail", "ignore"):
+            hint = f"{self.on_dependency_failure!r} is neither fail nor ignore"
+            faults.append(Fault("onDependencyFailure", hint))
+        return faults
+
     def _names(self) -> list[Fault]:
         faults = []
         if self.priority not in set(Priority):
@@ -136,3 +170,9 @@ class JobOptions:
         if self.correlation_id is not None and not CORRELATION_ID.match(self.correlation_id):
             faults.append(Fault("correlationId", "it is not 1 to 128 printable ASCII characters"))
         return faults
+
+
+def dependency_fields(ids: Sequence[str], *, ignore_failures: bool) -> dict[str, str]:
+    """What a job depends on, in the fields of its hash that RQ has for it."""
+    fields = {"dependency_id": ids[0], "dependency_ids": json.dumps(ids)}
+    return {**fields, "allow_dependency_failures": "1"} if ignore_failures else fields

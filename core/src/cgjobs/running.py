@@ -14,13 +14,14 @@ from typing import Any, ParamSpec, TypeVar, overload
 import attrs
 import orjson
 
+from cgjobs.broker.dependents import dependency
 from cgjobs.broker.reads import time as read_time
 from cgjobs.broker.values import Claimed, Settlement
 from cgjobs.codec import Envelope
 from cgjobs.config import LimitConfig
 from cgjobs.context import Logger
 from cgjobs.joblog import JobLog, Lines
-from cgjobs.model import Job, JobState, Priority, Progress
+from cgjobs.model import Dependency, Job, JobState, Priority, Progress
 from cgjobs.once import Marks, Once, Unknown
 from cgjobs.outcomes import JobCancelled
 from cgjobs.redaction import secret_forms
@@ -145,6 +146,7 @@ class RunContext:
             created_at=read_time(claimed.created_at.encode()),
             started_at=datetime.now(UTC),
             timeout=self._timeout,
+            depends_on=tuple(claimed.dependencies),
             payload_version=self._envelope.payload_version,
         )
 
@@ -163,6 +165,10 @@ class RunContext:
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
         return secret_forms(self._holders)
+
+    def dependencies(self) -> dict[str, Dependency]:
+        """What became of the jobs that this one depended on."""
+        return {job_id: dependency(end) for job_id, end in self._run.claimed.dependencies.items()}
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is; raises `JobCancelled` when it was taken away."""

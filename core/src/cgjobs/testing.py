@@ -19,7 +19,7 @@ import attrs
 import orjson
 
 from cgjobs.config import LimitConfig
-from cgjobs.model import Job, JobState, LogLine, Progress
+from cgjobs.model import Dependency, Job, JobState, LogLine, Progress
 from cgjobs.once import Move, Once, Unknown
 from cgjobs.outcomes import JobCancelled
 from cgjobs.running import dump_checkpoint
@@ -84,6 +84,7 @@ class RecordingContext:
         attempt: Which attempt it believes to be, from 1.
         settings: Settings objects, found by their class.
         uses: Stand-ins by factory: ``ctx.use(factory, ...)`` gives ``uses[factory]`` and opens nothing.
+        dependencies: What ``ctx.dependencies()`` gives.
         cancel_after: Raise `JobCancelled` at the report with this number, from 1. None: never.
         checkpoint: What an earlier attempt gave to ``ctx.checkpoint``; None for nothing.
         marks: What earlier attempts left with ``ctx.once``: ``begun`` (nobody knows how that ended) or
@@ -103,6 +104,7 @@ class RecordingContext:
         attempt: int = 1,
         settings: Iterable[object] = (),
         uses: Mapping[Callable[..., Any], Any] | None = None,
+        dependencies: Mapping[str, Dependency] | None = None,
         cancel_after: int | None = None,
         checkpoint: Any = None,
         marks: Mapping[str, Literal["begun", "done"]] | None = None,
@@ -124,6 +126,7 @@ class RecordingContext:
         self._uses = dict(uses or {})
         self._opened: dict[Any, Any] = {}
         self._stack = contextlib.ExitStack()
+        self._dependencies = dict(dependencies or {})
         self._cancel_after = cancel_after
         self.checkpoints: list[Any] = []
         self._saved = _as_json(checkpoint)
@@ -136,6 +139,10 @@ class RecordingContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def dependencies(self) -> dict[str, Dependency]:
+        """What the test said became of the jobs that this one depended on."""
+        return dict(self._dependencies)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Keep the report; raises `JobCancelled` when told to."""

@@ -22,7 +22,7 @@ from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import Promoter, cancel_asked, reap_expired, tell_set_aside
+from cgjobs.duties import Promoter, cancel_asked, reap_expired, tell_dropped, tell_set_aside
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
 from cgjobs.executor import Executor, handed_back
@@ -240,8 +240,7 @@ class Worker:
         for claimed in turn.jobs:
             self._start(Run(claimed, log_lines=self._config.limits.log_lines))
         tell_set_aside(turn.set_aside, self._tell)
-        for job in turn.dropped:
-            self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
+        tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)

@@ -125,6 +125,8 @@ class Claimed:
     timeout_ms: str
     backoff: str
     checkpoint: bytes = b""
+    dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+    """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
 
 @attrs.frozen
@@ -181,7 +183,7 @@ class Turn:
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
-        dropped: Jobs that had expired; they have failed.
+        dropped: Jobs that have failed, since they had expired or a dependency of theirs failed.
     """
 
     refused: tuple[str, ...]
@@ -201,6 +203,7 @@ class Promotion:
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
         held: (queue, group) of each group of held jobs that a worker may be able to run.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     promoted: int
@@ -208,6 +211,7 @@ class Promotion:
     paused: frozenset[str]
     set_aside: tuple[SetAside, ...]
     held: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[SetAside, ...] = ()
 
 
 @attrs.frozen
@@ -230,10 +234,12 @@ class Reaping:
     Args:
         jobs: (queue, id, ``recovered``, ``poison``, ``unknown`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     jobs: tuple[tuple[str, str, str], ...]
     set_aside: tuple[SetAside, ...]
+    dropped: tuple[SetAside, ...] = ()
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cgjobs import hold
-from cgjobs.broker import lines
+from cgjobs.broker import dependents, lines
+from cgjobs.broker.dependents import Links
 from cgjobs.cli.exits import OK, exit_code
 from cgjobs.cli.job_log import log, shown_line
 from cgjobs.cli.jobs import hidden
@@ -16,7 +17,8 @@ from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
 from cgjobs.cli.session import Shared, confirm
 from cgjobs.duration import format_duration
 from cgjobs.errors import CgjobsError
-from cgjobs.model import Job, JobState, LogLine
+from cgjobs.model import Dependency, Job, JobState, LogLine
+from cgjobs.wire.record import plain
 
 app = App(name="job", help="Show, retry, cancel or remove one job.")
 app.command(log)
@@ -35,10 +37,11 @@ def show_job(
         as_json: Print one JSON document.
     """
     job = hidden(session.run(session.operations.get(job_id)), session)
+    links: Links = session.send(dependents.links(job_id))
     if as_json:
-        show_json(job)
+        show_json({**plain(job), "dependents": list(links.dependents)})
         return
-    _show(job)
+    _show(job, links)
     found = session.send(lines.log(job_id))
     _show_log(found)
 
@@ -122,7 +125,7 @@ def _tell(job_id: str, move: str, *, as_json: bool, **more: str) -> None:
         talk(f"job {job_id!r} {move}")
 
 
-def _show(job: Job) -> None:
+def _show(job: Job, links: Links) -> None:
     times = (
         ("created", job.created_at),
         ("started", job.started_at),
@@ -144,6 +147,11 @@ def _show(job: Job) -> None:
         "worker": job.worker,
         **{name: moment(at) for name, at in times if at is not None},
         "progress": _progress(job),
+        "depends on": _several(
+            [f"{other} ({_end(links.dependencies.get(other))})" for other in job.depends_on],
+            len(job.depends_on),
+        ),
+        "waited for by": _several(links.dependents, links.total),
     }
     for name, value in facts.items():
         if value is not None and value != "":
@@ -166,6 +174,15 @@ def _show_log(found: Sequence[LogLine]) -> None:
         show(f"log{more}:")
     for line in found[-_LINES:]:
         show(f"  {shown_line(line)}")
+
+
+def _end(became: Dependency | None) -> str:
+    return "not ended" if became is None else became.state
+
+
+def _several(shown: Sequence[str], total: int, most: int = 10) -> str:
+    rest = total - min(len(shown), most)
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest else "")
 
 
 def _held(job: Job) -> str:

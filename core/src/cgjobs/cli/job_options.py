@@ -28,6 +28,8 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "--unique": ("TEXT", "While a job of the queue has this key, nothing is added."),
     "--unique-until": ("started|done|DURATION", "How long it has the key. [default: done]"),
+    "--depends-on": ("ID...", "A job that must complete first; several, or several times, for more."),
+    "--on-dependency-failure": ("fail|ignore", "What it does when one of them fails. [default: fail]"),
     "--keep-completed": (
         "DURATION[,COUNT]",
         "How long the job is kept once completed, and with how many others at most.",
@@ -90,6 +92,11 @@ def _text(value: object) -> str:
     raise ValueError(f"{value!r} is no text")
 
 
+def _ids(value: object) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    return [job_id for item in given for job_id in _text(item).split(",")]
+
+
 def _time_or_duration(value: object) -> timedelta | datetime:
     try:
         return parse_duration(value)
@@ -127,6 +134,8 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "TIME": _time,
     "INT": _integer,
     "LEVEL": _text,
+    "fail|ignore": _text,
+    "ID...": _ids,
     "TEXT": _text,
 }
 
