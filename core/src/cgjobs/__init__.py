@@ -13,6 +13,7 @@ from cgjobs.context import Context
 from cgjobs.errors import (
     BrokerDenied,
     BrokerError,
+    BrokerFull,
     BrokerUnavailable,
     BrokerUnsupported,
     CgjobsError,
@@ -28,6 +29,7 @@ from cgjobs.errors import (
     PayloadTooLarge,
     PluginError,
     ProcessorNotFound,
+    QueueFull,
     QueueNotFound,
     SubtypeNotFound,
     WaitTimeout,
@@ -46,10 +48,19 @@ from cgjobs.model import (
     Priority,
     Progress,
     QueueStats,
+    Rate,
 )
 from cgjobs.once import Once
 from cgjobs.options import JobOptions
-from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, OutcomeUnknown, Retry, Snooze
+from cgjobs.outcomes import (
+    Discard,
+    JobCancelled,
+    JobTimeout,
+    OutcomeUnknown,
+    RateLimited,
+    Retry,
+    Snooze,
+)
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
@@ -72,6 +83,7 @@ __all__ = [
     "BatchCounts",
     "BrokerDenied",
     "BrokerError",
+    "BrokerFull",
     "BrokerUnavailable",
     "BrokerUnsupported",
     "CgjobsError",
@@ -107,8 +119,11 @@ __all__ = [
     "Processor",
     "ProcessorNotFound",
     "Progress",
+    "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "Rate",
+    "RateLimited",
     "Retry",
     "Slot",
     "Snooze",

@@ -190,16 +190,24 @@ class Executor:
             return self._crashed(run, subtype, error)
         if isinstance(error, Reported):
             verdict = self._verdict(claimed, subtype, error.cause, asked=error.wait)
-            line = verdict.error if verdict.kind == "unknown" else error.line
-            return self._ended(run, verdict.kind, delay=verdict.delay, error=line, blob=_packed(error.trace))
+            return self._ended(
+                run,
+                verdict.kind,
+                delay=verdict.delay,
+                error=verdict.error if verdict.kind == "unknown" else error.line,
+                blob=_packed(error.trace),
+                group=verdict.scope,
+            )
         asked = asked_wait(subtype.backoff, claimed.retries_made + 1, error, self._log().warning)
         verdict = self._verdict(claimed, subtype, error, asked=asked)
         secrets = (payload, *self._registry.settings.values())
         trace = b""
-        if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
+        if verdict.kind not in ("snooze", "limited") and not isinstance(error, (Discard, JobTimeout)):
             trace = _packed(shown_traceback(secrets, error))
         message = redact(secrets, verdict.error)[:MESSAGE_CHARACTERS]
-        return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
+        return self._ended(
+            run, verdict.kind, delay=verdict.delay, error=message, blob=trace, group=verdict.scope
+        )
 
     def _crashed(self, run: Run, subtype: Subtype[Any, Any], error: Crashed) -> Settlement:
         """Its process ended: an attempt is used up, and the job is poison once that happened too often."""
@@ -243,8 +251,9 @@ class Executor:
         delay: timedelta = timedelta(0),
         error: str = "",
         blob: bytes = b"",
+        group: str = "",
     ) -> Settlement:
-        return Settlement(kind, run.claimed, run.subtype, _run_us(run), delay, error, blob)
+        return Settlement(kind, run.claimed, run.subtype, _run_us(run), delay, error, blob, group)
 
     def _tell(self, name: Any, run: Run, *, error: str = "") -> None:
         claimed = run.claimed

@@ -26,7 +26,7 @@ from cgjobs.codec import Envelope
 from cgjobs.config import LimitConfig
 from cgjobs.marks import WorkerMarks
 from cgjobs.model import Progress
-from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, RateLimited, Retry, Snooze
 from cgjobs.plugins import Registry
 from cgjobs.running import Run
 from cgjobs.subtype import Subtype
@@ -81,8 +81,8 @@ class Reported(Exception):
     """What a handler in a child raised.
 
     Args:
-        cause: `Retry`, `Snooze`, `Discard` or `JobTimeout` as the handler ended, `Discard` also for what the
-            subtype's rules say is final, or any other exception.
+        cause: `Retry`, `Snooze`, `RateLimited`, `Discard` or `JobTimeout` as the handler ended, `Discard` also
+            for what the subtype's rules say is final, or any other exception.
         line: Class and message of the error, without secrets.
         trace: The traceback, without secrets; ``""`` for an end that needs none.
         wait: What the subtype's backoff function asked for, or None.
@@ -365,6 +365,8 @@ def _cause(end: Mapping[str, Any]) -> BaseException:
             return Retry(end["line"], after=after)
         case "snooze":
             return Snooze(after or timedelta(0))
+        case "limited queue" | "limited key":
+            return RateLimited(after or timedelta(0), scope="key" if end["kind"].endswith("key") else "queue")
         case "discard":
             return Discard(end["line"])
         case "unknown":

@@ -11,7 +11,7 @@ import attrs
 from cgjobs.backoff import wait_after
 from cgjobs.errors import InvalidPayload
 from cgjobs.model import Backoff
-from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, RateLimited, Retry, Snooze
 from cgjobs.retry_rules import NO_RULES, RetryRules
 
 MESSAGE_CHARACTERS = 1000
@@ -23,14 +23,17 @@ class Verdict:
     """What becomes of the job.
 
     Args:
-        kind: ``retry``, ``failed``, ``snooze``, or ``unknown``: failed, and what it did is not known.
-        delay: Wait at least this long, for ``retry`` and ``snooze``.
+        kind: ``retry``, ``failed``, ``snooze``, ``limited``, or ``unknown``: failed, and what it did is not
+            known.
+        delay: Wait at least this long, for ``retry``, ``snooze`` and ``limited``.
         error: Class and message of the error, one line of any length.
+        scope: What waits, for ``limited``: ``queue`` or ``key``.
     """
 
-    kind: Literal["retry", "failed", "snooze", "unknown"]
+    kind: Literal["retry", "failed", "snooze", "limited", "unknown"]
     delay: timedelta = timedelta(0)
     error: str = ""
+    scope: str = ""
 
 
 def judge(
@@ -55,6 +58,8 @@ def judge(
         asked: The wait that its backoff function asked for, instead of the backoff's.
     """
     message = one_line(error)
+    if isinstance(error, RateLimited):
+        return Verdict("limited", error.after, message, error.scope)
     if isinstance(error, Snooze):
         return Verdict("snooze", error.after, message)
     if isinstance(error, OutcomeUnknown) or (isinstance(error, JobTimeout) and rules.at_most_once):
