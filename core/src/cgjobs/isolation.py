@@ -81,8 +81,8 @@ class Reported(Exception):
     """What a handler in a child raised.
 
     Args:
-        cause: `Retry`, `Snooze`, `RateLimited`, `Discard` or `JobTimeout` as the handler ended, `Discard` also
-            for what the subtype's rules say is final, or any other exception.
+        cause: `Retry`, `Snooze`, `RateLimited`, `Discard` or `JobTimeout` as the handler ended, `Discard`
+            also for what the subtype's rules say is final, or any other exception.
         line: Class and message of the error, without secrets.
         trace: The traceback, without secrets; ``""`` for an end that needs none.
         wait: What the subtype's backoff function asked for, or None.

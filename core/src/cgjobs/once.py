@@ -7,7 +7,7 @@ import secrets
 from types import TracebackType
 from typing import Literal, Protocol
 
-from cgjobs.outcomes import JobCancelled, OutcomeUnknown, RateLimited, Retry, Snooze
+from cgjobs.outcomes import JobCancelled, OutcomeUnknown, Retry, Snooze
 
 Unknown = Literal["fail", "again", "skip"]
 """What to do about an effect that was begun and of which nobody knows how it ended."""
@@ -95,7 +95,7 @@ class Once:
             return None
         if error is None:
             return "done"
-        return "undo" if isinstance(error, (Retry, Snooze, RateLimited)) else None
+        return "undo" if isinstance(error, (Retry, Snooze)) else None
 
     def _left(self, known: str) -> None:
         if known == "lost":

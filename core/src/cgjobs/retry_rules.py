@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import attrs
 
 from cgjobs.model import Backoff
-from cgjobs.outcomes import Discard, JobCancelled, RateLimited, Retry, Snooze
+from cgjobs.outcomes import Discard, JobCancelled, Retry, Snooze
 
 BackoffFunction: TypeAlias = Callable[[int, BaseException], timedelta]
 """From the attempt that failed, from 1, and its error to the wait before the next one."""
 
 _LONGEST = timedelta(days=36_500)
-_SAY_IT_THEMSELVES = (Retry, Snooze, RateLimited, Discard, JobCancelled)
+_SAY_IT_THEMSELVES = (Retry, Snooze, Discard, JobCancelled)
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class RetryRules:
 
     def allow(self, error: BaseException) -> bool:
         """Whether the job may be tried again after this error of its handler."""
-        if isinstance(error, (Retry, Snooze, RateLimited)):
+        if isinstance(error, (Retry, Snooze)):
             return True
         if self.at_most_once or isinstance(error, self.no_retry_on):
             return False
@@ -61,7 +61,7 @@ def asked_wait(
         error: What the handler raised.
         warn: Logs an event with fields.
     """
-    if backoff is None or isinstance(backoff, Backoff) or isinstance(error, (Snooze, RateLimited, Discard)):
+    if backoff is None or isinstance(backoff, Backoff) or isinstance(error, (Snooze, Discard)):
         return None
     try:
         wait = backoff(attempt, error)
