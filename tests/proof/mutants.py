@@ -84,7 +84,10 @@ MUTANTS = (
     Mutant("enqueue wakes nobody", "enqueue.lua", "if ready then wake(queue) end", ""),
     Mutant("claim does not add the lease", "claim.lua", "safe('ZADD', LEASES, unpack(leases))", ""),
     Mutant(
-        "claim gives jobs of a paused queue", "claim.lua", "if n > 0 and not state[1] then", "if n > 0 then"
+        "claim gives jobs of a paused queue",
+        "claim.lua",
+        "if (n > 0 or limits) and not state[1] then",
+        "if n > 0 then",
     ),
     Mutant("claim sent again gives no jobs", "claim.lua", "if of == token then", "if of == worker then"),
     Mutant("claim sent again gives fresh jobs too", "claim.lua", "        n = n - 1\n", ""),

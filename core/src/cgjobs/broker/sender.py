@@ -22,7 +22,7 @@ from cgjobs.broker.connection import (
     translated,
 )
 from cgjobs.config import RedisConfig
-from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
+from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, CgjobsError, FunctionsMissing
 
 T = TypeVar("T")
 _PAUSE = 0.05  # seconds between two tries within the deadline
@@ -107,7 +107,12 @@ class Sender:
         try:
             step = next(steps)
             while True:
-                step = steps.send(self.step(step))
+                try:
+                    reply = self.step(step)
+                except CgjobsError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -187,15 +192,23 @@ class AsyncSender:
                 await asyncio.sleep(_PAUSE)
             commands = call.again
 
+    async def step(self, step: Call[Any] | Ahead[Any]) -> Any:
+        """Carry out one step of an operation."""
+        if isinstance(step, Ahead):
+            return [await self.send(call) for call in step.calls]
+        return await self.send(step)
+
     async def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
         try:
             step = next(steps)
             while True:
-                if isinstance(step, Ahead):
-                    step = steps.send([await self.send(call) for call in step.calls])
+                try:
+                    reply = await self.step(step)
+                except CgjobsError as error:
+                    step = steps.throw(error)
                 else:
-                    step = steps.send(await self.send(step))
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
