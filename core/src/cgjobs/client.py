@@ -22,7 +22,7 @@ from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
@@ -216,6 +216,13 @@ class Queue:
         """Jobs in one state: in the order in which they run, or the newest first when they have ended."""
         return self._run(self._operations.jobs(self.name, state, offset, limit))[0]
 
+    def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged in all its attempts, oldest first; raises `JobNotFound`.
+
+        The last ``limits.log_lines`` are kept as long as the job is.
+        """
+        return self._run(self._operations.log(job_id, self.name))
+
     def remove(self, job_id: str) -> None:
         """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
         self._run(self._operations.remove(job_id, self.name))
@@ -239,14 +246,8 @@ class Queue:
     def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
 
-        Returns at once when nothing of the queue runs. Otherwise each worker that runs some says that it
-        knows, within a second; one that died is waited for until its lease is over. Blocks the thread: in an
-        ``async def`` handler use `AsyncClient`, or its own worker cannot answer.
-
-        Args:
-            timeout: Longest wait for that; None for as long as it can take (``worker.lease`` and
-                ``worker.loop_stall``), zero returns at once, when a job just claimed may still start.
-            drain: Then wait up to this long until the running jobs have ended; None does not.
+        Waits for workers that run jobs of the queue to say that they know: `Operations.pause` explains how long.
+        In an ``async def`` handler use `AsyncClient`: its own worker cannot answer while this blocks.
 
         Raises:
             WaitTimeout: The queue is paused, but what was waited for was not so in time.
@@ -363,6 +364,10 @@ class AsyncQueue:
     async def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
         """Jobs in one state, like `Queue.jobs`."""
         return (await self._run(self._operations.jobs(self.name, state, offset, limit)))[0]
+
+    async def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged, like `Queue.log`."""
+        return await self._run(self._operations.log(job_id, self.name))
 
     async def remove(self, job_id: str) -> None:
         """Take a job out, like `Queue.remove`."""
