@@ -246,7 +246,7 @@ class Queue:
     def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
 
-        Waits for workers that run jobs of the queue to say that they know: `Operations.pause` explains how long.
+        Waits for workers that run jobs of the queue to say they know: `Operations.pause` says how long.
         In an ``async def`` handler use `AsyncClient`: its own worker cannot answer while this blocks.
 
         Raises:
