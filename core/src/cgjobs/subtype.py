@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +18,7 @@ R_co = TypeVar("R_co", covariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
+MAX_KEY = 200
 Isolation = Literal["inline", "process"]
 Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
 """From a payload of one version on the wire to that of the next version."""
@@ -38,6 +40,7 @@ class Subtype(Generic[P, R]):
         timeout: Longest run of one attempt; None for no limit.
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
+        limit_by: Fields of the payload that make a job's limit key.
         version: Version of the payload.
         upcasters: For each older version the function from its wire form to that of the next version.
     """
@@ -50,6 +53,7 @@ class Subtype(Generic[P, R]):
     memory: int | None = None
     version: int = 1
     upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
+    limit_by: tuple[str, ...] = ()
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -64,6 +68,15 @@ class Subtype(Generic[P, R]):
     def kind(self) -> str:
         """The part after the dot: the wire's ``type``."""
         return self.name.partition(".")[2]
+
+    def limit_key(self, payload: P) -> str | None:
+        """The limit key of a job with this payload: ``user_id=7``, or a digest of what cannot be a key."""
+        if not self.limit_by:
+            return None
+        text = ",".join(f"{name}={getattr(payload, name)}" for name in self.limit_by)
+        if len(text) <= MAX_KEY and text.isascii() and text.isprintable():
+            return text
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
     @property
     def is_async(self) -> bool:
@@ -95,7 +108,13 @@ class _Decorator:
     def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
         if self._traits["isolation"] == "process" and inspect.iscoroutinefunction(handler):
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
-        return Subtype(self._name, _payload_class(self._name, handler), handler, **self._traits)
+        payload = _payload_class(self._name, handler)
+        known = {field.name for field in attrs.fields(payload)}
+        if unknown := [name for name in self._traits["limit_by"] if name not in known]:
+            raise ValueError(
+                f"limit_by of {self._name!r} has {unknown[0]!r}; the payload has {sorted(known)}"
+            )
+        return Subtype(self._name, payload, handler, **self._traits)
 
 
 def subtype(
@@ -104,6 +123,7 @@ def subtype(
     timeout: timedelta | None = None,
     isolation: Isolation = "inline",
     memory: int | None = None,
+    limit_by: tuple[str, ...] = (),
     version: int = 1,
     upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
@@ -118,13 +138,16 @@ def subtype(
         isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
             ``process`` runs it in a child process, which can be killed and may crash.
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
+        limit_by: Names of fields of the payload. The jobs of a queue with the same values there have the same
+            limit key: see ``key_concurrency`` and ``key_rate`` of a queue.
         version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
         upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
             version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
         ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            there is a memory limit without isolation, or an upcaster is missing or of no version.
+            ``limit_by`` names no field of the payload, there is a memory limit without isolation, or an upcaster
+            is missing or of no version.
         TypeError: The function's first argument is not annotated with an attrs class.
     """
     if not FULL_NAME.match(name):
@@ -142,7 +165,13 @@ def subtype(
     steps = dict(upcasters or {})
     _check_steps(name, version, steps)
     return _Decorator(
-        name, timeout=timeout, isolation=isolation, memory=memory, version=version, upcasters=steps
+        name,
+        timeout=timeout,
+        isolation=isolation,
+        memory=memory,
+        limit_by=tuple(limit_by),
+        version=version,
+        upcasters=steps,
     )
 
 
