@@ -199,3 +199,18 @@ def test_bulk_enqueues_nothing_when_a_line_is_wrong_and_names_all_such_lines(cgj
     ):
         assert f"  {line}" in ended.err
     assert cgjobs("jobs", "--json").json == []
+
+
+def test_a_job_can_wait_for_others_and_shows_what_it_waits_for(cgjobs: Cli) -> None:
+    order = ["shop.order", "--customer", "eve", "--amount", "5"]
+    cgjobs("enqueue", *order, "--job-id", "one")
+    cgjobs("enqueue", *order, "--job-id", "two", "--depends-on", "one", "--on-dependency-failure", "ignore")
+    cgjobs("enqueue", *order, "--job-id", "three", "--depends-on", "one,two")
+
+    unknown = cgjobs("enqueue", *order, "--depends-on", "nobody")
+
+    assert unknown.code == 4
+    assert "no job named 'nobody'" in unknown.err
+    assert "one (not ended), two (not ended)" in cgjobs("job", "show", "three").out
+    assert cgjobs("job", "show", "one", "--json").json["dependents"] == ["three", "two"]
+    assert {job["id"] for job in cgjobs("jobs", "--state", "deferred", "--json").json} == {"two", "three"}
