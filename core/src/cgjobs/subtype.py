@@ -112,7 +112,7 @@ class _Decorator:
         known = {field.name for field in attrs.fields(payload)}
         if unknown := [name for name in self._traits["limit_by"] if name not in known]:
             raise ValueError(
-                f"limit_by of {self._name!r} has {unknown[0]!r}; the payload has {sorted(known)}"
+                f"limit_by of {self._name!r} has {unknown[0]!r}; the payload has {', '.join(sorted(known))}"
             )
         return Subtype(self._name, payload, handler, **self._traits)
 
@@ -146,8 +146,8 @@ def subtype(
 
     Raises:
         ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            ``limit_by`` names no field of the payload, there is a memory limit without isolation, or an upcaster
-            is missing or of no version.
+            ``limit_by`` names no field of the payload, there is a memory limit without isolation, or an
+            upcaster is missing or of no version.
         TypeError: The function's first argument is not annotated with an attrs class.
     """
     if not FULL_NAME.match(name):

@@ -225,11 +225,8 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
       local due
       if state[4] or next(held.keys) then due = look_again(queue, limits, token, now_us, held) end
       local waiting = waiting_in(queue, state[2])
-      if waiting > 0 and room > 0 then
+      if room > 0 and (waiting > 0 or due == 0) then
         left[#left + 1] = queue; left[#left + 1] = waiting
-        wake(queue)
-      elseif due == 0 and room > 0 then
-        left[#left + 1] = queue; left[#left + 1] = 0
         wake(queue)
       elseif room == 0 and wait and (waiting > 0 or due) then
         later[#later + 1] = queue; later[#later + 1] = wait
