@@ -22,7 +22,7 @@ from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
@@ -217,6 +217,13 @@ class Queue:
         """Jobs in one state: in the order in which they run, or the newest first when they have ended."""
         return self._run(self._operations.jobs(self.name, state, offset, limit))[0]
 
+    def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged in all its attempts, oldest first; raises `JobNotFound`.
+
+        The last ``limits.log_lines`` are kept as long as the job is.
+        """
+        return self._run(self._operations.log(job_id, self.name))
+
     def remove(self, job_id: str) -> None:
         """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
         self._run(self._operations.remove(job_id, self.name))
@@ -351,6 +358,10 @@ class AsyncQueue:
     async def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
         """Jobs in one state, like `Queue.jobs`."""
         return (await self._run(self._operations.jobs(self.name, state, offset, limit)))[0]
+
+    async def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged, like `Queue.log`."""
+        return await self._run(self._operations.log(job_id, self.name))
 
     async def remove(self, job_id: str) -> None:
         """Take a job out, like `Queue.remove`."""

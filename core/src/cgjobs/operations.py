@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, moves, pages, reads, values
+from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
@@ -27,7 +27,7 @@ from cgjobs.errors import (
     WaitTimeout,
 )
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
@@ -113,7 +113,7 @@ class Operations:
         job_id = options.job_id or secrets.token_hex(16)
         correlation_id = options.correlation_id or secrets.token_hex(16)
         timeout = options.timeout or subtype.timeout or queue.timeout
-        attempts = options.attempts or queue.attempts
+        attempts = options.attempts or subtype.attempts or queue.attempts
         priority = Priority(options.priority)
         extra = options.extra()
         if options.timeout is not None:
@@ -198,6 +198,12 @@ class Operations:
             hint = "It was never enqueued or removed, or it has ended and is no longer kept."
             raise JobNotFound(job_id, hint=hint)
         return job
+
+    def log(self, job_id: str, queue: str | None = None) -> Steps[tuple[LogLine, ...]]:
+        """What the job's handler logged, oldest first; raises `JobNotFound`."""
+        yield from self.get(job_id, queue)
+        found: tuple[LogLine, ...] = yield lines.log(job_id)
+        return found
 
     def remove(self, job_id: str, queue: str | None = None) -> Steps[None]:
         """Take a job out, unless it runs."""

@@ -7,11 +7,14 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
 import attrs
 
 from cgjobs.context import Context
+from cgjobs.model import Backoff
+from cgjobs.retry_rules import BackoffFunction, RetryRules, check_rules
 
 P_contra = TypeVar("P_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -41,6 +44,12 @@ class Subtype(Generic[P, R]):
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
         limit_by: Fields of the payload that make a job's limit key.
+        attempts: How often a job is tried in all; None: the queue's number.
+        backoff: The wait between attempts, or a function of attempt and error; None: the queue's.
+        retry_on, no_retry_on: Which errors are tried again, see `RetryRules`.
+        idempotent: Whether it may run twice without harm; None: the author did not say.
+        destructive: Whether it destroys something.
+        at_most_once: Whether it is never run again once it has begun, whatever became of it.
         version: Version of the payload.
         upcasters: For each older version the function from its wire form to that of the next version.
     """
@@ -51,6 +60,13 @@ class Subtype(Generic[P, R]):
     timeout: timedelta | None = None
     isolation: Isolation = "inline"
     memory: int | None = None
+    attempts: int | None = None
+    backoff: Backoff | BackoffFunction | None = None
+    retry_on: tuple[type[BaseException], ...] | None = None
+    no_retry_on: tuple[type[BaseException], ...] = ()
+    idempotent: bool | None = None
+    destructive: bool = False
+    at_most_once: bool = False
     version: int = 1
     upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
     limit_by: tuple[str, ...] = ()
@@ -82,6 +98,18 @@ class Subtype(Generic[P, R]):
     def is_async(self) -> bool:
         """Whether the handler is ``async def``."""
         return inspect.iscoroutinefunction(self.handler)
+
+    @cached_property
+    def rules(self) -> RetryRules:
+        """Which errors of the handler are tried again."""
+        return RetryRules(self.retry_on, self.no_retry_on, self.at_most_once)
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """For operators: ``destructive``, ``at most once``, ``idempotent``, ``not idempotent``."""
+        said = {"destructive": self.destructive, "at most once": self.at_most_once}
+        said |= {"idempotent": self.idempotent is True, "not idempotent": self.idempotent is False}
+        return tuple(trait for trait, holds in said.items() if holds)
 
     @property
     def summary(self) -> str:
@@ -124,6 +152,13 @@ def subtype(
     isolation: Isolation = "inline",
     memory: int | None = None,
     limit_by: tuple[str, ...] = (),
+    attempts: int | None = None,
+    backoff: Backoff | BackoffFunction | None = None,
+    retry_on: tuple[type[BaseException], ...] | None = None,
+    no_retry_on: tuple[type[BaseException], ...] = (),
+    idempotent: bool | None = None,
+    destructive: bool = False,
+    at_most_once: bool = False,
     version: int = 1,
     upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
@@ -140,15 +175,28 @@ def subtype(
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
         limit_by: Names of fields of the payload. The jobs of a queue with the same values there have the same
             limit key: see ``key_concurrency`` and ``key_rate`` of a queue.
+        attempts: How often a job is tried in all, from 1. None: the queue's number. A job's own option wins.
+        backoff: The wait between attempts: a `Backoff`, or a function that is given the attempt that failed,
+            from 1, and its error, and gives a timedelta. None: the queue's. A job's own option wins.
+        retry_on: Errors of these classes alone are tried again, any other one fails the job at once; that
+            goes for `JobTimeout` too. None: every error is.
+        no_retry_on: Errors of these classes fail the job at once; they win over ``retry_on``.
+        idempotent: Whether it may run twice without harm. Shown to operators; changes nothing.
+        destructive: Whether it destroys something; ``cgjobs enqueue`` then asks.
+        at_most_once: Never run it again once it has begun: when its worker dies, its process crashes, its
+            time is over or the worker stops, it ends failed with "Outcome unknown". An error fails it, unless
+            it is `Retry` or `Snooze`, with which the handler says that nothing happened. Costs one call to
+            the broker before each run.
         version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
         upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
             version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
-        ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            ``limit_by`` names no field of the payload, there is a memory limit without isolation, or an
-            upcaster is missing or of no version.
-        TypeError: The function's first argument is not annotated with an attrs class.
+        ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
+            handler is isolated, there is memory without isolation, two rules contradict each other,
+            ``limit_by`` names no field of the payload, or an upcaster is missing or of no version.
+        TypeError: The function's first argument is not annotated with an attrs class, or a rule is of a wrong
+            type.
     """
     if not FULL_NAME.match(name):
         raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
@@ -160,6 +208,15 @@ def subtype(
         raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
+    check_rules(
+        name,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+        attempts=attempts,
+        backoff=backoff,
+        idempotent=idempotent,
+        at_most_once=at_most_once,
+    )
     if version.__class__ is not int or not 1 <= version <= MAX_VERSION:
         raise ValueError(f"version of {name!r} is {version!r}; it is a whole number from 1 to {MAX_VERSION}")
     steps = dict(upcasters or {})
@@ -170,6 +227,13 @@ def subtype(
         isolation=isolation,
         memory=memory,
         limit_by=tuple(limit_by),
+        attempts=attempts,
+        backoff=backoff,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+        idempotent=idempotent,
+        destructive=destructive,
+        at_most_once=at_most_once,
         version=version,
         upcasters=steps,
     )

@@ -256,11 +256,20 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        outcome_unknown=fields.get("outcome") == b"unknown",
+        checkpoint=_json(fields.get("checkpoint")),
         depends_on=dependency_ids(fields.get("dependency_ids", b"")),
         payload_version=version,
         held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
         held_reason=text(fields.get("held_reason", b"")) if _state(fields) is JobState.HELD else "",
     )
+
+
+def _json(value: bytes | None) -> Any:
+    if value:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
+    return None
 
 
 def _state(fields: Mapping[str, bytes]) -> JobState:

@@ -27,6 +27,10 @@ _COUNTERS = {
     "limited": ("cgjobs_jobs_rate_limited", "Runs that met a rate limit; their queue or key waits."),
     "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "unknown": (
+        "cgjobs_jobs_outcome_unknown",
+        "Jobs that failed because they may not run twice and nobody knows what their only run did.",
+    ),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }
 

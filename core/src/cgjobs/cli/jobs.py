@@ -67,7 +67,7 @@ def hidden(job: Job, session: Session) -> Job:
 
 def _listed(job: Job) -> dict[str, Any]:
     """What a list knows of a job: results and errors are read for one job only, by ``job show``."""
-    unread = {"result", "errors", "duplicate"}
+    unread = {"result", "errors", "duplicate", "checkpoint"}
     shown: dict[str, Any] = {name: value for name, value in plain(job).items() if name not in unread}
     return shown
 
@@ -83,4 +83,5 @@ def _all(places: list[tuple[str, JobState]], session: Session) -> Iterator[Job]:
 
 def _row(job: Job) -> tuple[object, ...]:
     attempt = f"{job.attempt}/{job.attempts}"
-    return (job.id, job.name, job.state, job.priority, attempt, moment(job.created_at), moment(job.run_at))
+    state = f"{job.state}, outcome unknown" if job.outcome_unknown else job.state
+    return (job.id, job.name, state, job.priority, attempt, moment(job.created_at), moment(job.run_at))

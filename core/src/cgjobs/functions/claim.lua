@@ -2,8 +2,9 @@
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue;
 --       of a queue with limits, instead of n [n, most running, starts, window in ms, the same three for one
 --       limit key], 0 for no limit
--- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
---       priority, timeout_ms, backoff} and, of a job with dependencies, {their ids as JSON, id and end of each}; left: (queue, waiting jobs) for each queue that still has some;
+-- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries,
+--       created_at, priority, timeout_ms, backoff, then (name, value) for what few jobs have: checkpoint, dependencies
+--       (their ids as JSON, id and end of each)}; left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
 --       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did;
 --       later: (queue, ms until it is worth asking again) for each queue whose jobs wait for a rate.
@@ -33,12 +34,14 @@ end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
                       'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at', 'dependents',
-                      'dependency_ids', 'limit_key'}
+                      'dependency_ids', 'checkpoint', 'limit_key'}
 
 local function claimed_reply(queue, id, f)
   local reply = {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '',
                  f[9] or ''}
-  if f[15] then reply[11] = {f[15], safe('HGETALL', dependencies_key(id))} end
+  local function add(name, value) reply[#reply + 1] = name; reply[#reply + 1] = value end
+  if f[15] then add('dependencies', {f[15], safe('HGETALL', dependencies_key(id))}) end
+  if f[16] then add('checkpoint', f[16]) end
   return reply
 end
 
@@ -92,7 +95,7 @@ end
 -- Whose turn it is when a job with a limit key was popped: its own, that of the one of its key that is held longest,
 -- or nobody's. Who has to wait is held, and `held` counts it.
 local function turn_of_key(queue, id, fields, limits, token, now_us, held, largest)
-  local k = fields[16]
+  local k = fields[17]
   held.keys[k] = true
   local room = key_room(queue, k, limits, 1, token, now_us)
   local waits = has_held(queue, k)
@@ -112,7 +115,7 @@ local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, la
   local done, reason = pcall(function()
     for at, id in ipairs(ids) do
       local fields = waiting_fields(queue, id, largest)
-      local k = fields and fields[16]
+      local k = fields and fields[17]
       if k and not held.turn[id] then
         id, fields = turn_of_key(queue, id, fields, limits, token, now_us, held, largest)
         ids[at] = id or ids[at] -- it goes back if a command is refused
