@@ -135,7 +135,7 @@ def test_a_key_is_made_of_fields_of_the_payload_and_can_be_given_instead(redis_u
 
 
 def test_a_key_of_a_field_that_the_payload_lacks_is_refused_at_import() -> None:
-    with pytest.raises(ValueError, match="limit_by of 'work[.]mail' has 'user'; .* has text, user_id"):
+    with pytest.raises(ValueError, match=r"limit_by of 'work[.]mail' has 'user'; .* has text, user_id"):
 
         @subtype("work.mail", limit_by=("user",))
         def mail(payload: Mail, ctx: Context) -> None: ...
