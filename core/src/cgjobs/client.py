@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     job_id: str | None
     correlation_id: str | None
     expires: timedelta | datetime | None
+    limit_key: str | None
     unique: str | None
     unique_until: Literal["started", "done"] | timedelta
     depends_on: Sequence[Job | str]

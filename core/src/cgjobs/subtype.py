@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
+MAX_KEY = 200
 Isolation = Literal["inline", "process"]
 Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
 """From a payload of one version on the wire to that of the next version."""
@@ -41,6 +43,7 @@ class Subtype(Generic[P, R]):
         timeout: Longest run of one attempt; None for no limit.
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
+        limit_by: Fields of the payload that make a job's limit key.
         attempts: How often a job is tried in all; None: the queue's number.
         backoff: The wait between attempts, or a function of attempt and error; None: the queue's.
         retry_on, no_retry_on: Which errors are tried again, see `RetryRules`.
@@ -66,6 +69,7 @@ class Subtype(Generic[P, R]):
     at_most_once: bool = False
     version: int = 1
     upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
+    limit_by: tuple[str, ...] = ()
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -80,6 +84,15 @@ class Subtype(Generic[P, R]):
     def kind(self) -> str:
         """The part after the dot: the wire's ``type``."""
         return self.name.partition(".")[2]
+
+    def limit_key(self, payload: P) -> str | None:
+        """The limit key of a job with this payload: ``user_id=7``, or a digest of what cannot be a key."""
+        if not self.limit_by:
+            return None
+        text = ",".join(f"{name}={getattr(payload, name)}" for name in self.limit_by)
+        if len(text) <= MAX_KEY and text.isascii() and text.isprintable():
+            return text
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
     @property
     def is_async(self) -> bool:
@@ -123,7 +136,13 @@ class _Decorator:
     def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
         if self._traits["isolation"] == "process" and inspect.iscoroutinefunction(handler):
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
-        return Subtype(self._name, _payload_class(self._name, handler), handler, **self._traits)
+        payload = _payload_class(self._name, handler)
+        known = {field.name for field in attrs.fields(payload)}
+        if unknown := [name for name in self._traits["limit_by"] if name not in known]:
+            raise ValueError(
+                f"limit_by of {self._name!r} has {unknown[0]!r}; the payload has {', '.join(sorted(known))}"
+            )
+        return Subtype(self._name, payload, handler, **self._traits)
 
 
 def subtype(
@@ -132,6 +151,7 @@ def subtype(
     timeout: timedelta | None = None,
     isolation: Isolation = "inline",
     memory: int | None = None,
+    limit_by: tuple[str, ...] = (),
     attempts: int | None = None,
     backoff: Backoff | BackoffFunction | None = None,
     retry_on: tuple[type[BaseException], ...] | None = None,
@@ -153,6 +173,8 @@ def subtype(
         isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
             ``process`` runs it in a child process, which can be killed and may crash.
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
+        limit_by: Names of fields of the payload. The jobs of a queue with the same values there have the same
+            limit key: see ``key_concurrency`` and ``key_rate`` of a queue.
         attempts: How often a job is tried in all, from 1. None: the queue's number. A job's own option wins.
         backoff: The wait between attempts: a `Backoff`, or a function that is given the attempt that failed,
             from 1, and its error, and gives a timedelta. None: the queue's. A job's own option wins.
@@ -171,8 +193,8 @@ def subtype(
 
     Raises:
         ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
-            handler is isolated, there is memory without isolation, two rules contradict each other, or an
-            upcaster is missing or of no version.
+            handler is isolated, there is memory without isolation, two rules contradict each other,
+            ``limit_by`` names no field of the payload, or an upcaster is missing or of no version.
         TypeError: The function's first argument is not annotated with an attrs class, or a rule is of a wrong
             type.
     """
@@ -204,6 +226,7 @@ def subtype(
         timeout=timeout,
         isolation=isolation,
         memory=memory,
+        limit_by=tuple(limit_by),
         attempts=attempts,
         backoff=backoff,
         retry_on=retry_on,
