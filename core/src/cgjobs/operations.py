@@ -6,13 +6,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import orjson
 
-from cgjobs.broker import Call, Steps, lines, moves, pages, reads, values
-from cgjobs.broker.call import rest
+from cgjobs import pausing
+from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
@@ -33,11 +33,9 @@ from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
 
-T = TypeVar("T")
 BATCH = 500
 """Most jobs in one call: the broker serves nobody else meanwhile."""
 _BATCH_BYTES = 1024 * 1024  # most of their data; a job that has more goes alone
-_PAUSE = 0.02  # seconds between two looks at something that takes a second at most
 _TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
 
 
@@ -261,31 +259,10 @@ class Operations:
             self.tell(Event("queue_paused", queue))
         if timeout is None:
             timeout = self.config.worker.lease + self.config.worker.loop_stall
-        if timeout > timedelta(0):
-            unheard = yield from self._until_empty(moves.unheard(queue), timeout)
-            if unheard:
-                names = ", ".join(unheard[:3])
-                raise WaitTimeout(
-                    f"queue {queue!r} is paused, but {names} may still start a job of it: not heard from "
-                    f"within {format_duration(timeout)}"
-                )
+        yield from pausing.until_nothing_starts(queue, timeout, self.clock)
         if drain is not None:
-            active = yield from self._until_empty(reads.active(queue), drain)
-            if active:
-                late = format_duration(drain)
-                raise WaitTimeout(
-                    f"queue {queue!r} is paused, but {active} of its jobs still run after {late}"
-                )
+            yield from pausing.until_nothing_runs(queue, drain, self.clock)
         return changed
-
-    def _until_empty(self, look: Call[T], timeout: timedelta) -> Steps[T]:
-        """Look until there is nothing, or the time is over; gives what was seen last."""
-        deadline = self.clock() + timeout.total_seconds()
-        while True:
-            seen: T = yield look
-            if not seen or self.clock() >= deadline:
-                return seen
-            yield rest(_PAUSE)
 
     def resume(self, queue: str) -> Steps[bool]:
         """Let a queue go on; gives whether that changed something."""
