@@ -241,8 +241,8 @@ async def test_a_worker_waits_while_its_password_is_being_changed(own_server: Se
         (exceptions.ResponseError("NOAUTH Authentication required"), BrokerDenied),
         (exceptions.ResponseError("ERR Function not found"), FunctionsMissing),
         (exceptions.ResponseError("ERR unknown command 'FCALL'"), BrokerUnsupported),
-        (exceptions.OutOfMemoryError("command not allowed"), BrokerError),
-        (exceptions.ResponseError("OOM allow-oom flag is not set on the function"), BrokerError),
+        (exceptions.OutOfMemoryError("command not allowed"), BrokerFull),
+        (exceptions.ResponseError("OOM allow-oom flag is not set on the function"), BrokerFull),
         (exceptions.ResponseError("ERR whatever"), BrokerError),
     ],
 )
