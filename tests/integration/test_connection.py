@@ -16,7 +16,7 @@ from cgjobs.broker import Sender, address, reads
 from cgjobs.broker.connection import refuse_unsupported, translate
 from cgjobs.broker.sender import AsyncSender
 from cgjobs.config import RedisConfig
-from cgjobs.errors import BrokerDenied, BrokerUnsupported, FunctionsMissing
+from cgjobs.errors import BrokerDenied, BrokerFull, BrokerUnsupported, FunctionsMissing
 from tests.conftest import ServerFactory
 from tests.jobs import Note, at_work, awaited, config, raw, redis_config, registry, until
 from tests.proxy import Proxy
