@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
@@ -22,7 +22,7 @@ from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations, queue_config
-from cgjobs.options import JobOptions
+from cgjobs.options import JobOptions, UniqueUntil
 from cgjobs.plugins import Registry
 
 DEFAULT_WAIT = timedelta(seconds=60)
@@ -40,8 +40,12 @@ class Options(TypedDict, total=False):
     job_id: str | None
     correlation_id: str | None
     expires: timedelta | datetime | None
-    unique: str | None
-    unique_until: Literal["started", "done"] | timedelta
+    unique: str | Literal[False] | None
+    unique_until: UniqueUntil | None
+    throttle: timedelta | None
+    debounce: timedelta | None
+    debounce_at_most: timedelta | None
+    tags: Sequence[str]
     keep_completed: timedelta | Keep | None
     keep_failed: timedelta | Keep | None
 
@@ -77,7 +81,8 @@ class Client:
             options: See `cgjobs.options.JobOptions`.
 
         Returns:
-            The job; with ``duplicate=True`` when ``job_id`` was taken, and then the job that has it.
+            The job; with ``duplicate=True`` when ``job_id`` or the unique key was taken, and then the job
+            that has it (with ``debounce``: and has the payload now).
 
         Raises:
             InvalidPayload: Fields are wrong; lists all of them.
@@ -96,14 +101,25 @@ class Client:
         prepared = self.operations.new_job_from_data(name, data, JobOptions(**options))
         return self._sender.run(self.operations.enqueue([prepared]))[0]
 
-    def enqueue_many(self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]) -> list[Job]:
+    def enqueue_many(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        spread: timedelta | None = None,
+        **options: Unpack[Options],
+    ) -> list[Job]:
         """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent.
+
+        Args:
+            payloads: Instances of payload classes.
+            spread: Make them due evenly over this time, by the broker's clock, the first one at once.
+            options: See `cgjobs.options.JobOptions`.
 
         Raises:
             InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
             BrokerUnavailable: No acknowledgement in time; any number of them may have been added.
         """
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return self._sender.run(self.operations.enqueue(prepared))
 
     def queue(self, name: str) -> Queue:
@@ -225,10 +241,14 @@ class AsyncClient:
         return (await self._sender.run(self.operations.enqueue([prepared])))[0]
 
     async def enqueue_many(
-        self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        spread: timedelta | None = None,
+        **options: Unpack[Options],
     ) -> list[Job]:
         """Enqueue many jobs, like `Client.enqueue_many`."""
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return await self._sender.run(self.operations.enqueue(prepared))
 
     def queue(self, name: str) -> AsyncQueue:

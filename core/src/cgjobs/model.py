@@ -198,7 +198,9 @@ class Job:
         worker: Name of the worker that has or had it, or ``""``.
         errors: The errors of its attempts, oldest first (the last 50).
         result: What the handler returned, in wire form; None when nothing or not kept.
-        duplicate: True when an enqueue found this id taken and added nothing.
+        duplicate: True when an enqueue found this id or its unique key taken and added nothing.
+        tags: The words to find it by.
+        debounced: How many further enqueues were taken into it; it has the payload of the last one.
     """
 
     id: str
@@ -221,6 +223,8 @@ class Job:
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
     duplicate: bool = False
+    tags: tuple[str, ...] = ()
+    debounced: int = 0
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
+from cgjobs import unique_key
 from cgjobs.broker import Steps, moves, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
@@ -19,7 +20,7 @@ from cgjobs.duration import format_duration
 from cgjobs.errors import Fault, InvalidOption, JobFailed, JobNotFound, QueueNotFound, WaitTimeout
 from cgjobs.event import Event
 from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
-from cgjobs.options import JobOptions
+from cgjobs.options import MAX_DELAY, JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
 
@@ -58,6 +59,25 @@ def dump_backoff(backoff: Backoff) -> str:
     ).decode()
 
 
+def spread_out(prepared: Sequence[tuple[NewJob, Job]], spread: timedelta) -> list[tuple[NewJob, Job]]:
+    """Jobs made due evenly over a span, the first one when it would be anyway.
+
+    Raises:
+        InvalidOption: The span is not from 0 to 10 years, or a job is debounced.
+    """
+    if not timedelta(0) <= spread <= MAX_DELAY:
+        raise InvalidOption("the jobs", [Fault("spread", f"{spread} is not from 0 to 10 years")])
+    if any("debounce" in new.extra for new, _ in prepared):
+        raise InvalidOption("the jobs", [Fault("spread", "give either spread or debounce, not both")])
+    found = []
+    for number, (new, job) in enumerate(prepared):
+        wait = spread * number / len(prepared)
+        due = wait if new.due is None else new.due + wait
+        state = JobState.DELAYED if wait else job.state
+        found.append((attrs.evolve(new, due=due if number else new.due), attrs.evolve(job, state=state)))
+    return found
+
+
 @attrs.frozen
 class Operations:
     """The operations over one configuration and registry.
@@ -79,9 +99,17 @@ class Operations:
         subtype = self.registry.subtype_for(payload)
         return self._prepare(subtype, self.codec.dump(subtype, payload), options)
 
-    def new_jobs(self, payloads: Iterable[object], options: JobOptions) -> list[tuple[NewJob, Job]]:
-        """The same for many with the same options; raises `InvalidOption` when they would share an id."""
+    def new_jobs(
+        self, payloads: Iterable[object], options: JobOptions, spread: timedelta | None = None
+    ) -> list[tuple[NewJob, Job]]:
+        """The same for many with the same options, due evenly over ``spread``.
+
+        Raises:
+            InvalidOption: They would share an id, or ``spread`` is out of range or comes with ``debounce``.
+        """
         prepared = [self.new_job(payload, options) for payload in payloads]
+        if spread is not None:
+            prepared = spread_out(prepared, spread)
         if options.job_id is not None and len(prepared) > 1:
             fault = Fault("jobId", f"{len(prepared)} jobs cannot have one id; enqueue them one by one")
             raise InvalidOption("the job's options", [fault])
@@ -97,6 +125,8 @@ class Operations:
     def _prepare(
         self, subtype: Subtype[Any, Any], wire: Mapping[str, Any], options: JobOptions
     ) -> tuple[NewJob, Job]:
+        if subtype.unique_by:
+            options = unique_key.keyed(subtype, wire, options)
         options.check()
         queue = queue_config(self.config, self.registry, subtype.job_type)
         job_id = options.job_id or uuid.uuid4().hex
@@ -135,6 +165,7 @@ class Operations:
             attempts=attempts,
             correlation_id=correlation_id,
             timeout=timeout,
+            tags=tuple(dict.fromkeys(options.tags)),
         )
         return new, job
 

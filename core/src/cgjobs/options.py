@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import attrs
+import orjson
 
 from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import Backoff, Keep, Priority
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 UNIQUE = re.compile(r"[\x20-\x7e]{1,200}\Z")
+TAG = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}\Z")
+MOST_TAGS = 10
 CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}\Z")
 MAX_ATTEMPTS = 1000
 MAX_DELAY = timedelta(days=3653)
+_RIVALS = {"throttle": ("unique_until",), "debounce": ("unique_until", "throttle", "delay", "at")}
+UniqueUntil = Literal["started", "done"] | timedelta
+"""How long a unique key is held."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,9 +44,19 @@ class JobOptions:
         expires: Not worth starting after this long, or after this time (aware): a job that no worker started
             by then fails, saying so. Retries do not expire.
         unique: A key of 1 to 200 printable ASCII characters that one job of the queue can have at a time. A
-            second job with it adds nothing; the one that has it is given back.
+            second job with it adds nothing; the one that has it is given back. None: what the subtype's
+            ``unique_by`` makes of the payload. False: no key, whatever the subtype says.
         unique_until: How long the key is held: until the job has ``started``, until it is ``done``, or for a
-            time from now, whatever becomes of the job. A job that fails gives it back in any case.
+            time from now, whatever becomes of the job. A job that fails gives it back in any case. None: as
+            the subtype says, else ``done``.
+        throttle: At most one job of the key in this time, the first: ``unique_until=throttle``. Needs a key.
+        debounce: Wait this long for a further job with the key; each one that comes replaces the payload and
+            the options of the one that waits, and starts the wait anew, so the last one runs. A job that has
+            started is left alone. Needs a key, not together with ``delay``, ``at``, ``throttle`` or
+            ``unique_until``.
+        debounce_at_most: No longer than this in all, however many come; at least ``debounce``, ten times that
+            when None.
+        tags: Up to 10 words to find it by, each 1 to 64 printable ASCII characters without space and comma.
         keep_completed: How long the job is kept once completed; zero removes it at once. A `Keep` says also
             with how many others of its queue.
         keep_failed: The same once failed.
@@ -54,26 +71,36 @@ class JobOptions:
     job_id: str | None = None
     correlation_id: str | None = None
     expires: timedelta | datetime | None = None
-    unique: str | None = None
-    unique_until: Literal["started", "done"] | timedelta = "done"
+    unique: str | Literal[False] | None = None
+    unique_until: UniqueUntil | None = None
+    throttle: timedelta | None = None
+    debounce: timedelta | None = None
+    debounce_at_most: timedelta | None = None
+    tags: Sequence[str] = ()
     keep_completed: timedelta | Keep | None = None
     keep_failed: timedelta | Keep | None = None
 
-    def check(self) -> None:
-        """Raise `InvalidOption` with every fault, each by its name on the wire."""
-        faults = [*self._when(), *self._numbers(), *self._names()]
+    def check(self, *, keyed: bool = False) -> None:
+        """Raise `InvalidOption` with every fault, each by its name on the wire.
+
+        Args:
+            keyed: Whether the job has a unique key even when none is given here.
+        """
+        faults = [*self._when(), *self._numbers(), *self._names(), *self._keys(keyed)]
         if faults:
             raise InvalidOption("the job's options", faults)
 
     @property
     def due(self) -> timedelta | datetime | None:
         """When the job is ready: after this long, at this time, or None for at once."""
+        if self.debounce is not None:
+            return self.debounce
         return self.at if self.at is not None else self.delay
 
     @property
     def is_later(self) -> bool:
         """Whether the job has to wait, by this host's clock."""
-        return bool(self.delay) or (self.at is not None and self.at > datetime.now(UTC))
+        return bool(self.delay or self.debounce) or (self.at is not None and self.at > datetime.now(UTC))
 
     def extra(self) -> dict[str, str]:
         """What stands in further fields of the job's hash. Call `check` first."""
@@ -82,12 +109,14 @@ class JobOptions:
             # By this host's clock: a few seconds of difference to the broker's do not matter to what expires.
             by = datetime.now(UTC) + self.expires if isinstance(self.expires, timedelta) else self.expires
             fields["expires_at"] = f"{by.timestamp():.3f}"
-        if self.unique is not None:
-            until = self.unique_until
+        if self.unique:
+            until = self.throttle or self.unique_until or ("done" if self.debounce is None else "started")
             fields["unique"] = self.unique
-            fields["unique_until"] = (
-                until if isinstance(until, str) else str(math.ceil(until.total_seconds() * 1000))
-            )
+            fields["unique_until"] = until if isinstance(until, str) else _milliseconds(until)
+        if self.debounce is not None:
+            fields["debounce"] = _milliseconds(self.debounce_at_most or 10 * self.debounce)
+        if self.tags:
+            fields["tags"] = orjson.dumps(list(dict.fromkeys(self.tags))).decode()
         return fields
 
     def _when(self) -> list[Fault]:
@@ -125,14 +154,53 @@ class JobOptions:
             faults.append(Fault("priority", f"{self.priority!r} is none of {', '.join(Priority)}"))
         if self.job_id is not None and not JOB_ID.match(self.job_id):
             faults.append(Fault("jobId", f"{self.job_id[:140]!r} is not 1 to 128 of A-Z a-z 0-9 _ -"))
-        if self.unique is not None and not UNIQUE.match(self.unique):
-            faults.append(Fault("unique", "it is not 1 to 200 printable ASCII characters"))
-        if isinstance(self.unique_until, timedelta):
-            if not timedelta(milliseconds=1) <= self.unique_until <= MAX_DELAY:
-                faults.append(Fault("uniqueUntil", f"{self.unique_until} is not from 1 ms to 10 years"))
-        elif self.unique_until not in ("started", "done"):
-            hint = "write started, done or a duration such as 5m"
-            faults.append(Fault("uniqueUntil", f"{self.unique_until!r} is no end of a unique key; {hint}"))
         if self.correlation_id is not None and not CORRELATION_ID.match(self.correlation_id):
             faults.append(Fault("correlationId", "it is not 1 to 128 printable ASCII characters"))
+        if isinstance(self.tags, str):
+            faults.append(Fault("tags", f"{self.tags[:70]!r} is one text; give a list of tags"))
+        elif len(set(self.tags)) > MOST_TAGS:
+            faults.append(Fault("tags", f"{len(set(self.tags))} are more than {MOST_TAGS}"))
+        for tag in () if isinstance(self.tags, str) else self.tags:
+            if not isinstance(tag, str) or not TAG.match(tag):
+                hint = "it is not 1 to 64 printable ASCII characters without space and comma"
+                faults.append(Fault("tags", f"{str(tag)[:70]!r}: {hint}"))
         return faults
+
+    def _keys(self, keyed: bool) -> list[Fault]:
+        faults = []
+        if self.unique is not None and self.unique is not False and not UNIQUE.match(self.unique):
+            faults.append(Fault("unique", "it is not 1 to 200 printable ASCII characters"))
+        if reason := until_fault(self.unique_until):
+            faults.append(Fault("uniqueUntil", reason))
+        for name in ("throttle", "debounce"):
+            wait = getattr(self, name)
+            if wait is not None and not timedelta(milliseconds=1) <= wait <= MAX_DELAY:
+                faults.append(Fault(name, f"{wait} is not from 1 ms to 10 years"))
+            if wait is not None and not (self.unique or (keyed and self.unique is None)):
+                faults.append(Fault(name, "needs a key: give unique, or unique_by to the subtype"))
+            rivals = _RIVALS[name] if wait is not None else ()
+            faults += [
+                Fault(name, f"give either {name} or {other}, not both")
+                for other in rivals
+                if getattr(self, other) is not None
+            ]
+        most = self.debounce_at_most
+        if most is not None and self.debounce is None:
+            faults.append(Fault("debounceAtMost", "is of use with debounce only"))
+        elif most is not None and self.debounce is not None and not self.debounce <= most <= MAX_DELAY:
+            faults.append(Fault("debounceAtMost", f"{most} is not from {self.debounce} to 10 years"))
+        return faults
+
+
+def until_fault(until: object) -> str:
+    """What is wrong with an end of a unique key, or ``""``."""
+    if isinstance(until, timedelta):
+        if not timedelta(milliseconds=1) <= until <= MAX_DELAY:
+            return f"{until} is not from 1 ms to 10 years"
+    elif until not in ("started", "done", None):
+        return f"{until!r} is no end of a unique key; write started, done or a duration such as 5m"
+    return ""
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(math.ceil(duration.total_seconds() * 1000))

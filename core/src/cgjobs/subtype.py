@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
 import attrs
 
 from cgjobs.context import Context
+from cgjobs.errors import suggest
+from cgjobs.options import UniqueUntil, until_fault
 
 P_contra = TypeVar("P_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -34,6 +36,8 @@ class Subtype(Generic[P, R]):
         timeout: Longest run of one attempt; None for no limit.
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
+        unique_by: Fields of the payload that make its unique key; none: it has none of its own.
+        unique_until: How long that key is held.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Subtype(Generic[P, R]):
     timeout: timedelta | None = None
     isolation: Isolation = "inline"
     memory: int | None = None
+    unique_by: tuple[str, ...] = ()
+    unique_until: UniqueUntil = "done"
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -87,7 +93,9 @@ class _Decorator:
     def __call__(self, handler: Callable[[P, Context], Any]) -> Subtype[P, Any]:
         if self._traits["isolation"] == "process" and inspect.iscoroutinefunction(handler):
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
-        return Subtype(self._name, _payload_class(self._name, handler), handler, **self._traits)
+        payload = _payload_class(self._name, handler)
+        _check_unique_by(self._name, payload, self._traits["unique_by"])
+        return Subtype(self._name, payload, handler, **self._traits)
 
 
 def subtype(
@@ -96,6 +104,8 @@ def subtype(
     timeout: timedelta | None = None,
     isolation: Isolation = "inline",
     memory: int | None = None,
+    unique_by: Sequence[str] = (),
+    unique_until: UniqueUntil | None = None,
 ) -> _Decorator:
     """Make a function the handler of one kind of job.
 
@@ -108,11 +118,16 @@ def subtype(
         isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
             ``process`` runs it in a child process, which can be killed and may crash.
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
+        unique_by: Names of fields of the payload. While there is a job of this kind with the same values in
+            them, a further one adds nothing, whoever enqueues it, unless it is given a ``unique`` of its own.
+        unique_until: How long: until that job has ``started``, until it is ``done`` (when None), or a time.
 
     Raises:
         ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            or there is a memory limit without isolation.
-        TypeError: The function's first argument is not annotated with an attrs class.
+            there is a memory limit without isolation, or ``unique_until`` without ``unique_by``.
+        AttributeError: The payload's class has no field of a name in ``unique_by``.
+        TypeError: ``unique_by`` is one text, or the function's first argument is not annotated with an attrs
+            class.
     """
     if not FULL_NAME.match(name):
         raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
@@ -124,7 +139,31 @@ def subtype(
         raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
-    return _Decorator(name, timeout=timeout, isolation=isolation, memory=memory)
+    if isinstance(unique_by, str):
+        raise TypeError(f"unique_by of {name!r} is one text; write ({unique_by!r},)")
+    if unique_until is not None and not unique_by:
+        raise ValueError(f"unique_until of {name!r} needs unique_by: which fields make the key?")
+    if reason := until_fault(unique_until):
+        raise ValueError(f"unique_until of {name!r}: {reason}")
+    return _Decorator(
+        name,
+        timeout=timeout,
+        isolation=isolation,
+        memory=memory,
+        unique_by=tuple(unique_by),
+        unique_until=unique_until or "done",
+    )
+
+
+def _check_unique_by(name: str, payload: type, unique_by: Sequence[str]) -> None:
+    fields = [field.name for field in attrs.fields(payload)]
+    for wanted in unique_by:
+        if wanted not in fields:
+            close = suggest(wanted, fields)
+            hint = f"did you mean {close!r}?" if close else f"it has {', '.join(fields) or 'none'}"
+            raise AttributeError(
+                f"unique_by of {name!r} names {wanted!r}, which is no field of {payload.__name__}; {hint}"
+            )
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:

@@ -285,7 +285,18 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        tags=tags(fields.get("tags")),
+        debounced=number(fields.get("debounced", b"0")),
     )
+
+
+def tags(value: bytes | None) -> tuple[str, ...]:
+    """The tags in a job's hash, none for what is no list of texts."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        found = orjson.loads(value or b"[]")
+        if isinstance(found, list) and all(isinstance(tag, str) for tag in found):
+            return tuple(found)
+    return ()
 
 
 def _priority(value: bytes) -> Priority:

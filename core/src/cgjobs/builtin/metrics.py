@@ -26,6 +26,7 @@ _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "debounced": ("cgjobs_jobs_debounced", "Enqueues that were taken into a job that waited."),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }
 

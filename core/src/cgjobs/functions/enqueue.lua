@@ -3,8 +3,10 @@
 --       queue, id, own id (0 or 1), level, due ('' ready, '+ms' from now, 'ms' since the epoch), data,
 --       description, timeout in seconds, retries left, result_ttl, failure_ttl,
 --       further fields (JSON object of strings, or ''); of these, unique is a key that one job of the queue
---       has, until it has started or is done (unique_until), or for so many ms
--- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key.
+--       has, until it has started or is done (unique_until), or for so many ms; with debounce (in ms: how long the
+--       waiting job may be put off in all) a job that waits under the key takes over the payload instead
+-- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key
+-- (and with debounce its payload now).
 -- Sent again with the same nonce it adds nothing and gives the same answer.
 local JOB_ARGS = 12
 
@@ -17,24 +19,71 @@ local function take_unique(queue, id, extra)
   if ms then redis.call('SET', key, id, 'PX', ms) else redis.call('SET', key, id) end
 end
 
+-- Fields of a job that are there only when somebody said so.
+local OPTIONAL = {'timeout_ms', 'backoff', 'expires_at', 'tags', 'result_max', 'failure_max'}
+
+-- Let the job that waits under a key take over a later one's payload and options, and wait anew until `due_ms`, but
+-- never past its own bound. False when it is no debounced job, or has started: then it is left alone.
+local function take_over(queue, id, args, i, extra, due_ms)
+  local f = job_fields(id, 'status', 'started_at', 'debounce_by', 'debounced')
+  local bound = f and tonumber(f[3] or '')
+  if not bound or f[2] or (f[1] ~= 'queued' and f[1] ~= 'scheduled') then return false end
+  local key = job_key(id)
+  local fields = {'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7], 'retries_left', args[i + 8],
+                  'result_ttl', args[i + 9], 'failure_ttl', args[i + 10], 'debounced', whole(f[4]) + 1}
+  for name, value in pairs(extra) do
+    if name ~= 'debounce' then fields[#fields + 1] = name; fields[#fields + 1] = value end
+  end
+  redis.call('HDEL', key, unpack(OPTIONAL))
+  redis.call('HSET', key, unpack(fields))
+  if f[1] == 'scheduled' then -- one that is ready has waited long enough
+    local due = string.format('%.6f', math.min(due_ms / 1000, bound))
+    redis.call('HSET', key, 'run_at', due)
+    safe('ZADD', delayed_key(queue), due, id)
+    if args[i + 3] == NORMAL then redis.call('HDEL', key, 'priority')
+    else redis.call('HSET', key, 'priority', args[i + 3]) end
+  end
+  return true
+end
+
+-- Whether a debounced job has started, so that its key is for the next one: a retry by hand took it again.
+local function has_started(id)
+  local f = job_fields(id, 'started_at', 'debounce_by')
+  return f and f[1] and f[2]
+end
+
 local function add_jobs(args, at, sec, usec)
   local created = iso(sec, usec)
-  local replies, woken, all_added = {}, {}, true
+  local replies, woken, all_added, events = {}, {}, true, {}
   for i = at, #args, JOB_ARGS do
     local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
     local key = job_key(id)
     local added = 1
     local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
+    local at_ms
+    if due == '' then at_ms = nil
+    elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
+    else at_ms = tonumber(due) end
     if redis.call('EXISTS', key) == 1 then
       added = 0
     elseif extra.unique then
       added = take_unique(queue, id, extra) or 1
+      if added ~= 1 and extra.debounce then
+        if take_over(queue, added, args, i, extra, at_ms) then
+          local subtype = string.match(args[i + 6], '^[%w_.-]+') or ''
+          count('debounced|' .. queue .. '|' .. subtype, 1)
+          events[#events + 1] = {'debounced', queue, added, subtype}
+        elseif has_started(added) then
+          redis.call('SET', unique_key(queue .. ':' .. extra.unique), id)
+          added = 1
+        end
+      end
     end
     if added == 1 then
-      local at_ms
-      if due == '' then at_ms = nil
-      elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
-      else at_ms = tonumber(due) end
+      if extra.debounce then
+        extra.debounce_by = string.format('%.6f', sec + usec / 1e6 + tonumber(extra.debounce) / 1000)
+        extra.debounce = nil
+      end
       local ready = not at_ms or at_ms <= sec * 1000 + usec / 1000
       local fields = {'status', ready and 'queued' or 'scheduled', 'created_at', created, 'enqueued_at', created,
                       'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
@@ -61,6 +110,7 @@ local function add_jobs(args, at, sec, usec)
     safe('SADD', 'rq:queues', waiting_key(queue, NORMAL))
     if ready then wake(queue) end
   end
+  publish(events)
   return replies, all_added
 end
 
