@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from datetime import UTC, datetime
+import time
+from collections.abc import Mapping, MutableMapping
 from functools import cache
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, Self, TextIO
 
 import orjson
 import structlog
@@ -37,10 +37,46 @@ def configure(format: LogFormat | None = None, level: str = "info", stream: Text
     structlog.configure(
         processors=[_shape, *render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out) if pretty else JsonLines(out, LEVELS[level]),
         cache_logger_on_first_use=True,
     )
     forward_libraries(LEVELS[level])
+
+
+class JsonLines(structlog.WriteLoggerFactory):
+    """Where JSON lines go. `write` is the short way for who has nothing that a processor must look at.
+
+    Args:
+        out: The stream.
+        floor: What weighs less, as in the standard module, is dropped.
+    """
+
+    def __init__(self, out: TextIO, floor: int) -> None:
+        super().__init__(out)
+        self._out, self._floor = out, floor
+
+    @classmethod
+    def configured(cls) -> Self | None:
+        """The one that `configure` has set up; None when logging is pretty, or somebody else's."""
+        factory = structlog.get_config()["logger_factory"]
+        return factory if isinstance(factory, cls) else None
+
+    def write(self, level: str, event: str, correlation_id: str, data: Mapping[str, Any]) -> None:
+        """Write one line.
+
+        Args:
+            level: ``debug``, ``info``, ``warn`` or ``error``.
+            event: What happened.
+            correlation_id: Ties log lines of one request together.
+            data: Fields by wire name, none of them secret.
+        """
+        if LEVELS[level] < self._floor:
+            return
+        line = {"timestamp": _now(), "correlationId": correlation_id, "level": level, "event": event}
+        if data:
+            line["data"] = data  # type: ignore[assignment]
+        self._out.write(_line(None, "", line) + "\n")
+        self._out.flush()
 
 
 def forward_libraries(level: int) -> None:
@@ -69,7 +105,7 @@ def _shape(logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[s
     if "exc_info" in fields:
         fields = _frames(logger, method, fields)
     line = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": _now(),
         "correlationId": fields.pop("correlation_id", ""),
         "level": _LEVEL_NAMES.get(method, method),
         "event": fields.pop("event"),
@@ -79,13 +115,31 @@ def _shape(logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[s
         wire_name, secret = _on_the_wire(name)
         if secret:
             value = HIDDEN
-        elif value.__class__ is str and "://" in value:
-            value = _USERINFO.sub(f"{HIDDEN}@", value)
+        elif value.__class__ is str:
+            value = without_userinfo(value)
         if value is not None:
             data[wire_name] = value
     if data:
         line["data"] = data
     return line
+
+
+def without_userinfo(text: str) -> str:
+    """The text with user and password of every URL in it replaced."""
+    return _USERINFO.sub(f"{HIDDEN}@", text) if "://" in text else text
+
+
+_second = (0, "")  # the last second that was written out
+
+
+def _now() -> str:
+    global _second
+    now = time.time()
+    second, text = _second
+    if second != int(now):
+        second = int(now)
+        _second = second, text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{text}.{int((now - second) * 1e6):06d}Z"
 
 
 @cache

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -129,8 +129,8 @@ class Operations:
             options = unique_key.keyed(subtype, wire, options)
         options.check()
         queue = queue_config(self.config, self.registry, subtype.job_type)
-        job_id = options.job_id or uuid.uuid4().hex
-        correlation_id = options.correlation_id or uuid.uuid4().hex
+        job_id = options.job_id or secrets.token_hex(16)
+        correlation_id = options.correlation_id or secrets.token_hex(16)
         timeout = options.timeout or subtype.timeout or queue.timeout
         attempts = options.attempts or queue.attempts
         priority = Priority(options.priority)

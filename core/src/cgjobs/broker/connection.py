@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import redis
@@ -57,6 +58,46 @@ def connect_async(config: RedisConfig, *, single: bool = False) -> redis.asyncio
     return redis.asyncio.Redis(
         **_options(config), retry=AsyncRetry(NoBackoff(), 0), single_connection_client=single
     )
+
+
+class IdleConnections:
+    """The connections of a blocking client that nobody uses now. One call takes one and puts it back.
+
+    A client's own ``execute_command`` takes longer over a short call than the server does: its pool looks at
+    the socket, and its hooks for telemetry run, whether or not anybody listens.
+
+    Args:
+        client: Says how to connect.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._idle: list[Any] = []
+        self._pid = os.getpid()
+
+    def execute(self, command: Sequence[Any]) -> Any:
+        """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
+        if os.getpid() != self._pid:  # after a fork: the connections are the parent's
+            self._idle, self._pid = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        try:
+            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            return connection.read_response()
+        except exceptions.ResponseError:
+            raise
+        except BaseException:  # a reply may still come, which nobody shall take for the next call's
+            connection.disconnect()
+            raise
+        finally:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close them; one that is in use is closed by its garbage collection."""
+        while self._idle:
+            self._idle.pop().disconnect()
 
 
 def address(config: RedisConfig) -> str:

@@ -10,7 +10,13 @@ from redis import exceptions
 
 from cgjobs.broker import library
 from cgjobs.broker.call import Call, Command, Steps
-from cgjobs.broker.connection import connect, connect_async, refuse_unsupported, translated
+from cgjobs.broker.connection import (
+    IdleConnections,
+    connect,
+    connect_async,
+    refuse_unsupported,
+    translated,
+)
 from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
 
@@ -41,6 +47,7 @@ class Sender:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._client = connect(config)
+        self._idle = IdleConnections(self._client)
 
     def send(self, call: Call[T]) -> T:
         """Send one call.
@@ -51,6 +58,7 @@ class Sender:
         """
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
+        pause = 0.0  # at first it may only be the connection, closed by the server while it was idle
         while True:
             try:
                 return call.parse(self._once(commands))
@@ -60,9 +68,10 @@ class Sender:
                 self.load_functions()
                 loaded = True
             except BrokerUnavailable:
-                if time.monotonic() + _PAUSE >= deadline:
+                if time.monotonic() + pause >= deadline:
                     raise
-                time.sleep(_PAUSE)
+                time.sleep(pause)
+                pause = _PAUSE
             commands = call.again
 
     def run(self, steps: Steps[T]) -> T:
@@ -78,7 +87,7 @@ class Sender:
         with translated(self._config):
             if len(commands) == 1:
                 try:
-                    return self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
+                    return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
             if not commands:
@@ -117,6 +126,7 @@ class Sender:
 
     def close(self) -> None:
         """Close all connections."""
+        self._idle.close()
         self._client.close()
 
 

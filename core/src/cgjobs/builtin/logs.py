@@ -8,16 +8,17 @@ import structlog
 
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
+from cgjobs.logs import JsonLines, without_userinfo
 
 _LEVELS = {
     "job_failed": "error",
     "job_quarantined": "error",
-    "job_retrying": "warning",
-    "job_cancelled": "warning",
-    "job_recovered": "warning",
-    "job_stale": "warning",
-    "queue_paused": "warning",
-    "schedule_skipped": "warning",
+    "job_retrying": "warn",
+    "job_cancelled": "warn",
+    "job_recovered": "warn",
+    "job_stale": "warn",
+    "queue_paused": "warn",
+    "schedule_skipped": "warn",
     "broker_lost": "error",
     "plugin_quarantined": "error",
     "job_enqueued": "debug",
@@ -26,21 +27,21 @@ _LEVELS = {
 
 
 class Logs:
-    """The plugin. Made after `cgjobs.logs.configure`, since it keeps its logger."""
+    """The plugin. Made after `cgjobs.logs.configure`, since it keeps where lines go."""
 
     def __init__(self) -> None:
-        log = structlog.get_logger()
-        self._write = {name: getattr(log, level) for name, level in _LEVELS.items()}
-        self._write_info = log.info
+        self._lines = JsonLines.configured()
+        self._log = structlog.get_logger()
 
     @hookimpl
     def cgjobs_event(self, event: Event) -> None:
         """Log one event: queue, jobId, duration in milliseconds, error, and what else there is."""
-        fields: dict[str, Any] = {"correlation_id": event.correlation_id}
+        level = _LEVELS.get(event.name, "info")
+        fields: dict[str, Any] = {}
         if event.queue:
             fields["queue"] = event.queue
         if event.job_id:
-            fields["job_id"] = event.job_id
+            fields["jobId"] = event.job_id
         if event.subtype:
             fields["type"] = event.subtype
         if event.attempt:
@@ -48,7 +49,11 @@ class Logs:
         if event.duration is not None:
             fields["duration"] = round(event.duration.total_seconds() * 1000, 3)
         if event.error:
-            fields["error"] = event.error
+            fields["error"] = without_userinfo(event.error)
         if event.detail:
-            fields["detail"] = event.detail
-        self._write.get(event.name, self._write_info)(event.name, **fields)
+            fields["detail"] = without_userinfo(event.detail)
+        if self._lines is not None:  # twice for each job: the processors take three times as long
+            self._lines.write(level, event.name, event.correlation_id, fields)
+        else:
+            write = getattr(self._log, "warning" if level == "warn" else level)
+            write(event.name, correlation_id=event.correlation_id, **fields)
