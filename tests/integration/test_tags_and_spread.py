@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cgjobs import AsyncClient, Client, InvalidOption, JobState, keys
-from tests.jobs import Note, awaited, config, raw, registry, server_time
+from tests.jobs import Count, Note, awaited, config, raw, registry, server_time
 
 MINUTE = timedelta(minutes=1)
 
@@ -62,3 +62,24 @@ def test_a_spread_out_of_range_is_refused(redis_url: str, options: dict[str, Any
             client.enqueue_many([Note(), Note()], **options)
 
         assert [fault.path for fault in caught.value.faults] == ["spread"]
+
+
+def test_jobs_are_found_by_tag_name_and_time_page_by_page(redis_url: str) -> None:
+    with Client(config(redis_url), registry()) as client:
+        queue = client.queue("work")
+        client.enqueue_many([Note()] * 1100)
+        wanted = client.enqueue_many([Note(str(n)) for n in range(5)], tags=["a", "b"])
+        client.enqueue_many([Note()] * 700, tags=["b"], priority="high")
+        client.enqueue(Count(1), tags=["a"], delay=MINUTE)
+        created = client.get(wanted[0].id).created_at
+        assert created is not None
+
+        found = queue.jobs(JobState.WAITING, tag="a")
+        assert [job.id for job in found] == [job.id for job in wanted]
+        assert queue.jobs(JobState.WAITING, tag="a", offset=1, limit=2) == found[1:3]
+        assert len(queue.jobs(JobState.WAITING, since=created, limit=2000)) == 705
+        assert queue.jobs(JobState.WAITING, tag="a", since=created + MINUTE) == []
+        assert queue.jobs(JobState.WAITING, name="work.count") == []
+        assert [job.name for job in queue.jobs(JobState.DELAYED, name="work.count")] == ["work.count"]
+        with pytest.raises(InvalidOption):
+            queue.jobs(JobState.WAITING, tag="a", offset=-1)

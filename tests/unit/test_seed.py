@@ -146,12 +146,12 @@ def test_an_empty_year_is_fine(tmp_path: Path) -> None:
 
 
 def test_fifty_thousand_messages_take_a_moment(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
 
     summary = seed(tmp_path / "chat.db", now=NOW)
 
     assert summary.messages == 50_000
-    assert time.perf_counter() - started < 10  # 1.5 s on the machine it was written on; CI may be busy
+    assert time.process_time() - started < 10  # 1.5 s on the machine it was written on; CI may be busy
 
 
 def test_uploads_have_all_ages_up_to_400_days(tmp_path: Path) -> None:

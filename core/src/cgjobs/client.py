@@ -18,6 +18,7 @@ import attrs
 
 from cgjobs import loading, plugins
 from cgjobs.broker import AsyncSender, Sender
+from cgjobs.broker.search import Filter
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
@@ -183,9 +184,29 @@ class Queue:
         """The job, or None."""
         return self._run(self._operations.find(job_id, self.name))
 
-    def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
-        """Jobs in one state: in the order in which they run, or the newest first when they have ended."""
-        return self._run(self._operations.jobs(self.name, state, offset, limit))[0]
+    def jobs(
+        self,
+        state: JobState,
+        *,
+        offset: int = 0,
+        limit: int = 50,
+        name: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+    ) -> list[Job]:
+        """Jobs in one state: in the order in which they run, or the newest first when they have ended.
+
+        Args:
+            state: Their state.
+            offset: Leave out so many first.
+            limit: At most this many.
+            name: Only those of this subtype.
+            tag: Only those with this tag.
+            since: Only those created at this time (aware) or later. With one of these all jobs in the state
+                are looked at, 500 in a call, until ``limit`` are found; jobs that move may be missed.
+        """
+        wanted = Filter(name, tag, since)
+        return self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
 
     def remove(self, job_id: str) -> None:
         """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
@@ -302,9 +323,19 @@ class AsyncQueue:
         """The job, or None."""
         return await self._run(self._operations.find(job_id, self.name))
 
-    async def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
+    async def jobs(
+        self,
+        state: JobState,
+        *,
+        offset: int = 0,
+        limit: int = 50,
+        name: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+    ) -> list[Job]:
         """Jobs in one state, like `Queue.jobs`."""
-        return (await self._run(self._operations.jobs(self.name, state, offset, limit)))[0]
+        wanted = Filter(name, tag, since)
+        return await self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
 
     async def remove(self, job_id: str) -> None:
         """Take a job out, like `Queue.remove`."""

@@ -12,7 +12,8 @@ import attrs
 import orjson
 
 from cgjobs import unique_key
-from cgjobs.broker import Steps, moves, reads, values
+from cgjobs.broker import Steps, moves, reads, search, values
+from cgjobs.broker.search import Filter
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config, QueueConfig
@@ -255,14 +256,42 @@ class Operations:
         Raises:
             InvalidOption: ``offset`` is negative or ``limit`` below 1.
         """
-        numbers = (("offset", offset, 0), ("limit", limit, 1))
-        if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
-            raise InvalidOption("the page", faults)
+        _check_page(offset, limit)
         page: reads.Page = yield reads.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
         jobs: list[Job] = yield reads.jobs(page.ids)
         return jobs, page.total
+
+    def search(
+        self, queue: str, state: JobState, wanted: Filter, limit: int, most: int | None = None
+    ) -> Steps[tuple[list[Job], int]]:
+        """The first jobs in one state that are wanted, and how many were looked at: ``most`` or a page more.
+
+        Jobs that move meanwhile may be missed.
+        """
+        found: list[Job] = []
+        looked = 0
+        for key in search.places(queue, state):
+            offset = 0
+            while len(found) < limit and (most is None or looked < most):
+                ids: list[str] = yield search.members(key, state, offset)
+                if not ids:
+                    break
+                offset, looked = offset + search.PAGE, looked + len(ids)
+                if ids := (yield search.fitting(ids, wanted)):
+                    jobs: list[Job] = yield reads.jobs(ids[: limit - len(found)])
+                    found += filter(wanted.wants, jobs)
+        return found, looked
+
+    def find_jobs(
+        self, queue: str, state: JobState, wanted: Filter, offset: int, limit: int
+    ) -> Steps[list[Job]]:
+        """A page of a queue's jobs in one state that are wanted; raises like `jobs`."""
+        if wanted == Filter():
+            return (yield from self.jobs(queue, state, offset, limit))[0]
+        _check_page(offset, limit)
+        return (yield from self.search(queue, state, wanted, offset + limit))[0][offset:]
 
     def workers(self) -> Steps[list[WorkerInfo]]:
         """The workers that are alive."""
@@ -311,6 +340,12 @@ class Operations:
     def tell(self, event: Event) -> None:
         """Tell the observers of this process."""
         self.registry.tell(event)
+
+
+def _check_page(offset: int, limit: int) -> None:
+    numbers = (("offset", offset, 0), ("limit", limit, 1))
+    if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
+        raise InvalidOption("the page", faults)
 
 
 def _kept(

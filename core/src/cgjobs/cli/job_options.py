@@ -120,7 +120,8 @@ def _tags(value: object) -> tuple[str, ...]:
     raise ValueError(f"{value!r} is no list of tags such as invoice,tenant-7")
 
 
-def _time_or_duration(value: object) -> timedelta | datetime:
+def time_or_duration(value: object) -> timedelta | datetime:
+    """Either, from text; raises `ValueError`."""
     try:
         return parse_duration(value)
     except ValueError:
@@ -152,7 +153,7 @@ def _until(value: object) -> object:
 _READERS: Mapping[str, Callable[[object], object]] = {
     "DURATION": parse_duration,
     "DURATION[,COUNT]": _keep,
-    "DURATION|TIME": _time_or_duration,
+    "DURATION|TIME": time_or_duration,
     "started|done|DURATION": _until,
     "TIME": _time,
     "INT": _integer,

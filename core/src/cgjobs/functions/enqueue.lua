@@ -27,7 +27,7 @@ local OPTIONAL = {'timeout_ms', 'backoff', 'expires_at', 'tags', 'result_max', '
 local function take_over(queue, id, args, i, extra, due_ms)
   local f = job_fields(id, 'status', 'started_at', 'debounce_by', 'debounced')
   local bound = f and tonumber(f[3] or '')
-  if not bound or f[2] or (f[1] ~= 'queued' and f[1] ~= 'scheduled') then return false end
+  if not bound or bound ~= bound or f[2] or (f[1] ~= 'queued' and f[1] ~= 'scheduled') then return false end
   local key = job_key(id)
   local fields = {'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7], 'retries_left', args[i + 8],
                   'result_ttl', args[i + 9], 'failure_ttl', args[i + 10], 'debounced', whole(f[4]) + 1}
