@@ -410,7 +410,8 @@ def test_every_field_of_a_job_has_its_row(redis_url: str) -> None:
     shown = {name for row in rows(page["The hash of a job"]) for name in row[0].split(", ")}
     results = {f"result {row[0]}" for row in rows(page["Results"])}
 
-    rare = {"recoveries", "cancel"}  # of jobs whose worker died, or that run while somebody cancels them
+    # Of jobs whose worker died, that run while somebody cancels them, or that their worker cannot run.
+    rare = {"recoveries", "cancel", "held", "held_reason"}
     assert {name for name in seen if not name.startswith("result ")} | rare == shown
     assert {name for name in seen if name.startswith("result ")} == results
 

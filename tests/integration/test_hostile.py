@@ -156,7 +156,7 @@ async def test_a_job_of_an_unknown_type_waits_for_a_worker_that_knows_it(redis_u
         assert await work.client.wait(good) == "behind it"
         unknown = await work.client.get("unknown")
 
-    assert unknown.state is JobState.DELAYED
+    assert unknown.state is JobState.HELD
     assert (unknown.attempt, unknown.attempts) == (1, 3)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cgjobs import keys
-from cgjobs.broker import Call, Sender, health, moves, reads
+from cgjobs.broker import Call, Sender, health, moves, pages, reads
 from cgjobs.broker.values import STATES, Claimed, NewJob, Settlement, Turn
 from cgjobs.errors import JobNotFound, JobStateError
 from cgjobs.model import JobState, Priority, QueueStats
@@ -71,6 +71,7 @@ KEYS = [
     {"unique": "k", "unique_until": "started"},
     {"unique": "k", "unique_until": "86400000"},
     {"unique": "k", "unique_until": "done", **LATE},
+    {"unique": "d", "unique_until": "done"},
 ]
 extras = st.sampled_from([{}, {}, {}, {}, LATE, *KEYS, HELD, HELD, {**HELD, **LATE}])
 single = st.builds(
@@ -354,7 +355,7 @@ class Moves(RuleBasedStateMachine):
         before = self._dump()
         for queue in QUEUES:
             for place, state in STATES.items():
-                page = self.sender.send(reads.page(queue, state, 0, 1000))
+                page = self.sender.send(pages.page(queue, state, 0, 1000))
                 wanted = [job.new.id for job in self.model.of(place, queue=queue)]
                 if state is JobState.WAITING:
                     assert list(page.ids) == self.model.waiting(queue)

@@ -269,7 +269,7 @@ MUTANTS = (
     Mutant(
         "remove takes a running job", "remove.lua", "if status == 'started' then", "if status == 'x' then"
     ),
-    Mutant("remove leaves the entry", "remove.lua", "  unlist(queue, id, level_of(f[3]), status)\n", ""),
+    Mutant("remove leaves the entry", "remove.lua", "unlist(queue, id, level_of(f[3]), status, f[5])", ""),
     Mutant("retry leaves the entry", "retry.lua", "unlist(queue, id, level, status)", ""),
     Mutant("retry lets the job go when its time is over", "retry.lua", "redis.call('PERSIST', key)", ""),
     Mutant(

@@ -323,7 +323,7 @@ def test_an_observer_that_raises_hinders_no_other(caplog: pytest.LogCaptureFixtu
 def test_plugins_of_a_program_itself_need_no_entry_point() -> None:
     registry = load(found=[], extra=[("mine", plugin(note, processors=[Processor("work")]))])
 
-    assert registry.plugins == (PluginInfo("mine", "", "", ("work", "work.note")),)
+    assert registry.plugins == (PluginInfo("mine", "", "", ("work", "work.note"), {"work.note": 1}),)
 
 
 def test_the_installed_plugins_are_found_and_work() -> None:

@@ -15,7 +15,7 @@ def test_at_the_start_every_queue_is_asked_for_all_its_places() -> None:
 def test_a_queue_that_had_nothing_is_not_asked_again() -> None:
     slots = Slots({"a": 2, "b": 1})
 
-    slots.asked(["a", "b"], left=["b"])
+    slots.asked({"a": 2, "b": 1}, left=["b"])
 
     assert slots.wants() == {"b": 1}
 
@@ -32,7 +32,7 @@ def test_a_full_queue_is_not_asked() -> None:
 def test_a_queue_that_was_full_is_asked_when_a_place_is_free() -> None:
     slots = Slots({"a": 1})
     slots.take("a")
-    slots.asked(["a"], left=[])
+    slots.asked({"a": 0}, left=[])
 
     slots.give("a")
 
@@ -42,7 +42,7 @@ def test_a_queue_that_was_full_is_asked_when_a_place_is_free() -> None:
 def test_a_queue_that_was_not_full_needs_a_wake_up() -> None:
     slots = Slots({"a": 2})
     slots.take("a")
-    slots.asked(["a"], left=[])
+    slots.asked({"a": 0}, left=[])
 
     slots.give("a")
 
@@ -56,6 +56,6 @@ def test_no_call_asks_for_more_than_a_batch() -> None:
 def test_whoever_waits_is_told_that_a_claim_was_answered() -> None:
     slots = Slots({"a": 1})
 
-    slots.asked(["a"], left=[])
+    slots.asked({"a": 0}, left=[])
 
     assert slots.changed.is_set()

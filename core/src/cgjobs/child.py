@@ -176,7 +176,9 @@ class Child:
 
     def _attempt(self, order: Mapping[str, Any]) -> dict[str, Any]:
         subtype = self._registry.subtypes[order["name"]]
-        envelope = Envelope(order["name"], order["payload"], order["correlationId"])
+        envelope = Envelope(
+            order["name"], order["payload"], order["correlationId"], payload_version=subtype.version
+        )
         claimed = Claimed(**order["job"], data=b"", timeout_ms="", backoff="")
         run = self._run = Run(claimed, subtype=subtype.name, correlation_id=envelope.correlation_id)
         seconds = order["timeout"]
@@ -265,9 +267,13 @@ def _registry(hello: Mapping[str, Any]) -> Registry:
         config = loading.load(None if hello["config"] is None else Path(hello["config"]))
         read_settings = loading.settings_reader(config)
         registry = plugins.load(hello["plugins"], block=config.plugins.block, read_settings=read_settings)
-    for name, location in hello["subtypes"].items():
+    for name, (location, version) in hello["subtypes"].items():
         if (found := registry.subtype(name)).location != location:
             raise PluginError(f"{name!r} is {found.location} here and {location} in the worker")
+        if found.version != version:  # its plugin was installed anew while the worker ran
+            raise PluginError(
+                f"{name!r} has payload version {found.version} here and {version} in the worker"
+            )
     return registry
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from cgjobs.config import LimitConfig
 from cgjobs.errors import CgjobsError, Fault, InvalidPayload, PayloadTooLarge
-from cgjobs.subtype import FULL_NAME, Subtype
+from cgjobs.subtype import FULL_NAME, MAX_VERSION, Subtype
 from cgjobs.wire.record import payload_form, plain
 from cgjobs.wire.scalar import Refusal, cut, show
 
@@ -28,6 +28,7 @@ HIDDEN = "********"
 """Shown in place of the value of a secret field."""
 _ENVELOPE_BYTES = 4096  # what a call may have beyond its payload
 _KEYS = {"v", "name", "payload", "correlationId"}
+_PAYLOAD_VERSION = "payloadVersion"  # left out for version 1
 
 
 class Unreadable(CgjobsError, ValueError):
@@ -43,12 +44,14 @@ class Envelope:
         payload: The payload in wire form.
         correlation_id: Ties log lines of one request together.
         version: Version of the envelope.
+        payload_version: Version of the payload.
     """
 
     name: str
     payload: Mapping[str, Any] = attrs.field(repr=False)
     correlation_id: str
     version: int = VERSION
+    payload_version: int = 1
 
 
 @attrs.frozen
@@ -168,15 +171,20 @@ class Codec:
         ]
         return cut(f"{subtype.name}({', '.join(parts)})", 200)
 
-    def pack(self, name: str, wire: Mapping[str, Any], correlation_id: str) -> bytes:
+    def pack(
+        self, name: str, wire: Mapping[str, Any], correlation_id: str, payload_version: int = 1
+    ) -> bytes:
         """The call of a job as RQ's JSONSerializer would write it, compact.
 
         Args:
             name: Full name of the subtype.
             wire: What `dump` gave.
             correlation_id: Ties log lines of one request together.
+            payload_version: Version of the payload.
         """
         envelope = {"v": VERSION, "name": name, "payload": wire, "correlationId": correlation_id}
+        if payload_version != 1:
+            envelope[_PAYLOAD_VERSION] = payload_version
         return orjson.dumps([PERFORM, None, [envelope], {}])
 
     def unpack(self, data: bytes) -> Envelope:
@@ -200,10 +208,13 @@ class Codec:
                 raise Unreadable("not a call with one argument")
         if function != PERFORM:
             raise Unreadable(f"a call of another function than {PERFORM}")
+        payload_version = envelope.pop(_PAYLOAD_VERSION, 1)
         if envelope.keys() != _KEYS:
             raise Unreadable("the envelope's fields are not those of version 1")
         if envelope["v"].__class__ is not int or envelope["v"] != VERSION:
             raise Unreadable("the envelope's version is unknown")
+        if payload_version.__class__ is not int or not 1 <= payload_version <= MAX_VERSION:
+            raise Unreadable("the payload's version is no version")
         name, payload, correlation_id = envelope["name"], envelope["payload"], envelope["correlationId"]
         if name.__class__ is not str or not FULL_NAME.match(name):
             raise Unreadable("the name is no full name of a subtype")
@@ -213,7 +224,7 @@ class Codec:
             raise Unreadable("the correlation id is no string")
         if _is_deeper(payload, data, self.limits.payload_depth):
             raise Unreadable("the payload is nested too deeply")
-        return Envelope(name, payload, correlation_id)
+        return Envelope(name, payload, correlation_id, payload_version=payload_version)
 
     def _too_deep(self, subtype: Subtype[Any, Any]) -> PayloadTooLarge:
         fault = Fault("", f"nested more than {self.limits.payload_depth} levels deep")

@@ -29,6 +29,7 @@ from cgjobs.redaction import redact
 from cgjobs.resources import Resources
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
+from cgjobs.upcasting import upcast
 from cgjobs.verdict import judge
 from cgjobs.wrapping import Wrappers
 
@@ -75,6 +76,7 @@ def perform(envelope: Mapping[str, Any]) -> Any:
     try:
         read = host.codec.unpack(json.dumps([PERFORM, None, [envelope], {}]).encode())
         subtype = host.registry.subtype(read.name)
+        read = upcast(subtype, read)
         payload = host.codec.load(subtype, read.payload)
     except Exception:  # every fault of a payload is final: trying again cannot mend it
         _use_up_attempts(job)

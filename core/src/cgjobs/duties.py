@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -23,20 +25,56 @@ _LOOK = timedelta(seconds=1)
 _AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
 
 
-async def promote_due(send: Send, queues: Sequence[str], tell: Callable[[Event], None]) -> None:
-    """Make due jobs ready: look once a second, or when the next is due. Tells of queues held meanwhile."""
-    held: frozenset[str] = frozenset()
-    while True:
-        seen: values.Promotion = await send(moves.promote(queues, limit=_AT_ONCE))
-        for queue in sorted(seen.paused - held):
-            tell(Event("queue_paused", queue))
-        for queue in sorted(held - seen.paused):
-            tell(Event("queue_resumed", queue))
-        held = seen.paused
-        tell_set_aside(seen.set_aside, tell)
-        if seen.promoted < _AT_ONCE:
-            wait = min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
-            await asyncio.sleep(max(0.001, wait.total_seconds()))
+class Promoter:
+    """Makes due jobs ready, and held ones that this worker can run. Tells of queues paused meanwhile.
+
+    Args:
+        send: The way to the broker.
+        queues: The worker's queues.
+        can_run: Whether the worker can run what is held in a group.
+        tell: Tells the observers.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        queues: Sequence[str],
+        can_run: Callable[[str], bool],
+        tell: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send, self._queues, self._can_run, self._tell = send, queues, can_run, tell
+        self._clock, self._released_at = clock, -math.inf
+        self._paused: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """Look once a second, or when the next job is due."""
+        while True:
+            wait = await self.look()
+            if wait is not None:
+                await asyncio.sleep(max(0.001, wait.total_seconds()))
+
+    async def look(self) -> timedelta | None:
+        """Look once; gives how long to wait before the next look, None for not at all."""
+        seen: values.Promotion = await self._send(moves.promote(self._queues, limit=_AT_ONCE))
+        for queue in sorted(seen.paused - self._paused):
+            self._tell(Event("queue_paused", queue))
+        for queue in sorted(self._paused - seen.paused):
+            self._tell(Event("queue_resumed", queue))
+        self._paused = seen.paused
+        tell_set_aside(seen.set_aside, self._tell)
+        await self._release([item for item in seen.held if self._can_run(item[1])])
+        if seen.promoted >= _AT_ONCE:
+            return None
+        return min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
+
+    async def _release(self, groups: Sequence[tuple[str, str]]) -> None:
+        """Once a second at most: a worker that cannot run these may take them first and hold them again."""
+        if groups and self._clock() - self._released_at >= _LOOK.total_seconds():
+            self._released_at = self._clock()
+            released: values.Release = await self._send(moves.release(groups, limit=_AT_ONCE))
+            tell_set_aside(released.set_aside, self._tell)
 
 
 async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event], None]) -> None:

@@ -15,6 +15,7 @@ EventName = Literal[
     "job_failed",
     "job_retrying",
     "job_snoozed",
+    "job_held",
     "job_cancelled",
     "job_returned",
     "job_recovered",

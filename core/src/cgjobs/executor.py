@@ -15,9 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
 import orjson
 
+from cgjobs import hold
 from cgjobs.broker.replies import duration
 from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
 from cgjobs.codec import Codec, Envelope, Unreadable
@@ -35,20 +35,13 @@ from cgjobs.resources import Resources
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.threads import JobThreads
+from cgjobs.upcasting import upcast
 from cgjobs.verdict import MESSAGE_CHARACTERS, Verdict, judge, one_line
 from cgjobs.wrapping import Wrappers
-
-UNKNOWN_HERE = timedelta(seconds=10)
-"""A job whose type this worker does not know waits this long, so that one that knows it can take it."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _TRACEBACK_CHARACTERS = 16_000
 _OURS = (str(Path(__file__).parent) + os.sep, str(Path(concurrent.futures.__file__).parent) + os.sep)
-
-
-@attrs.frozen
-class _UnknownHere(Exception):
-    name: str
 
 
 class Executor:
@@ -90,12 +83,21 @@ class Executor:
             run.correlation_id = envelope.correlation_id
             subtype = self._registry.subtypes.get(envelope.name)
             if subtype is None:
-                raise _UnknownHere(envelope.name)
+                return self._held(
+                    run, hold.for_type(envelope.name), self._registry.why_unknown(envelope.name)
+                )
             run.subtype = subtype.name
+            if envelope.payload_version > subtype.version:
+                group = hold.for_version(subtype.name, envelope.payload_version)
+                return self._held(
+                    run,
+                    group,
+                    f"its payload has version {envelope.payload_version}, "
+                    f"this worker knows {subtype.version}",
+                )
+            if envelope.payload_version < subtype.version:
+                envelope = upcast(subtype, envelope)
             payload = self._codec.load(subtype, envelope.payload)
-        except _UnknownHere as unknown:
-            reason = f"no plugin of this worker handles {unknown.name!r}"
-            return Settlement("snooze", claimed, delay=UNKNOWN_HERE, error=reason)
         except Unreadable as error:
             return self._ended(run, "quarantine", error=f"Unreadable: {error}")
         except Exception as error:  # every fault of a payload is final: trying again cannot mend it
@@ -182,6 +184,9 @@ class Executor:
             backoff=self._backoff(claimed),
             rng=self._rng,
         )
+
+    def _held(self, run: Run, group: str, reason: str) -> Settlement:
+        return Settlement("hold", run.claimed, run.subtype, error=reason[:MESSAGE_CHARACTERS], group=group)
 
     def _ended(
         self,

@@ -212,7 +212,9 @@ class Children:
             "plugins": None if self._setup.plugins is None else list(self._setup.plugins),
             "limits": attrs.asdict(self._limits),
             "logLevel": logging.getLogger().level,
-            "subtypes": {item.name: item.location for item in subtypes if item.isolation == "process"},
+            "subtypes": {
+                item.name: (item.location, item.version) for item in subtypes if item.isolation == "process"
+            },
         }
 
     def _dismiss(self, child: _Child, *, cancel: bool = False) -> None:

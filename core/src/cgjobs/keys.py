@@ -51,7 +51,7 @@ def delayed(queue: str) -> str:
 
 
 def deferred(queue: str) -> str:
-    """Sorted set of jobs that wait for other jobs."""
+    """Sorted set of jobs that wait for other jobs, and of held ones, scored 1e10 plus when they were held."""
     return f"rq:deferred:{queue}"
 
 
@@ -88,6 +88,16 @@ def schedule(name: str) -> str:
 def cancels(worker: str) -> str:
     """Set of the running jobs, ``<job id>:<attempt token>``, that a worker shall cancel."""
     return f"cgjobs:cancels:{worker}"
+
+
+def groups(queue: str) -> str:
+    """Sorted set of the groups of a queue's held jobs, all with the score 0."""
+    return f"cgjobs:groups:{queue}"
+
+
+def held(group: str) -> str:
+    """List of the held jobs of one group, ``<queue>:<group>``, in their order."""
+    return f"cgjobs:held:{group}"
 
 
 def unique(name: str) -> str:

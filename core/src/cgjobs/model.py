@@ -25,6 +25,8 @@ class JobState(enum.StrEnum):
     """Due later: enqueued with a delay, waiting for a retry, or snoozed."""
     DEFERRED = "deferred"
     """Waits for other jobs."""
+    HELD = "held"
+    """Set aside until it can run: no worker that looked at it knows its type, for one."""
     COMPLETED = "completed"
     """Ended well."""
     FAILED = "failed"
@@ -201,6 +203,9 @@ class Job:
         duplicate: True when an enqueue found this id or its unique key taken and added nothing.
         tags: The words to find it by.
         debounced: How many further enqueues were taken into it; it has the payload of the last one.
+        payload_version: Version of the stored payload.
+        held: The group of a held job, such as ``type:notification.sms``; otherwise ``""``.
+        held_reason: Why it was held, for people, or ``""``.
     """
 
     id: str
@@ -225,6 +230,9 @@ class Job:
     duplicate: bool = False
     tags: tuple[str, ...] = ()
     debounced: int = 0
+    payload_version: int = 1
+    held: str = ""
+    held_reason: str = ""
 
 
 @attrs.frozen
@@ -232,7 +240,7 @@ class QueueStats:
     """The specification's six numbers of one queue. Reading them changes nothing.
 
     Args:
-        waiting: Jobs ready to be taken, all priorities, held ones of a paused queue included.
+        waiting: Jobs ready to be taken, all priorities, those of a paused queue and held ones included.
         active: Jobs that workers run now.
         completed: Jobs completed since the queue exists; only grows, also when they are not kept.
         failed: Failed jobs kept now.

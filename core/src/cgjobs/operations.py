@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from cgjobs import unique_key
-from cgjobs.broker import Steps, moves, reads, search, values
+from cgjobs.broker import Steps, moves, pages, reads, search, values
 from cgjobs.broker.search import Filter
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
@@ -148,7 +148,7 @@ class Operations:
             own_id=options.job_id is not None,
             priority=priority,
             due=options.due,
-            data=self.codec.pack(subtype.name, wire, correlation_id),
+            data=self.codec.pack(subtype.name, wire, correlation_id, subtype.version),
             description=self.codec.describe(subtype, wire),
             timeout=timeout,
             attempts=attempts,
@@ -167,6 +167,7 @@ class Operations:
             correlation_id=correlation_id,
             timeout=timeout,
             tags=tuple(dict.fromkeys(options.tags)),
+            payload_version=subtype.version,
         )
         return new, job
 
@@ -257,7 +258,7 @@ class Operations:
             InvalidOption: ``offset`` is negative or ``limit`` below 1.
         """
         _check_page(offset, limit)
-        page: reads.Page = yield reads.page(queue, state, offset, limit)
+        page: pages.Page = yield pages.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
         jobs: list[Job] = yield reads.jobs(page.ids)
@@ -281,7 +282,8 @@ class Operations:
                 offset, looked = offset + search.PAGE, looked + len(ids)
                 if ids := (yield search.fitting(ids, wanted)):
                     jobs: list[Job] = yield reads.jobs(ids[: limit - len(found)])
-                    found += filter(wanted.wants, jobs)
+                    mixed = state in (JobState.HELD, JobState.DEFERRED)  # they have one registry
+                    found += [job for job in jobs if wanted.wants(job) and (not mixed or job.state is state)]
         return found, looked
 
     def find_jobs(

@@ -34,6 +34,7 @@ class PluginInfo:
         distribution: The distribution that brought it, ``""`` for a built-in one.
         version: That distribution's version.
         types: The job types and subtypes it provides.
+        payload_versions: The payload version of each subtype.
         state: ``loaded``, ``quarantined`` (broken), ``blocked`` (by configuration) or ``unselected``.
         reason: Why it is not loaded, for people.
     """
@@ -42,6 +43,7 @@ class PluginInfo:
     distribution: str
     version: str
     types: tuple[str, ...] = ()
+    payload_versions: Mapping[str, int] = attrs.field(factory=dict)
     state: Literal["loaded", "quarantined", "blocked", "unselected"] = "loaded"
     reason: str = ""
 
@@ -111,6 +113,12 @@ class Registry:
         if found := self.processors.get(name):
             return found
         raise ProcessorNotFound(name, self.processors, self._why_missing(name))
+
+    def why_unknown(self, name: str) -> str:
+        """Why there is no subtype with this full name: what is missing, or what is broken."""
+        broken = [f"{item.name}: {item.reason}" for item in self.plugins if item.state == "quarantined"]
+        more = f" (in quarantine: {'; '.join(broken)})" if broken else ""
+        return f"no plugin of this worker handles {name!r}{more}"
 
     def _why_missing(self, job_type: str) -> str:
         for plugin in self.plugins:
@@ -245,7 +253,9 @@ class _Loader:
                 raise PluginError(f"cgjobs_settings returned {cls!r}; return an attrs class")
             settings[cls] = self._read_settings(info.name, cls)
         types = (*(item.name for item in processors), *(item.name for item in subtypes))
-        return _Offer(attrs.evolve(info, types=types), plugin, processors, subtypes, settings)
+        versions = {item.name: item.version for item in subtypes}
+        info = attrs.evolve(info, types=types, payload_versions=versions)
+        return _Offer(info, plugin, processors, subtypes, settings)
 
     def _refuse_unknown_hooks(self, plugin: object) -> None:
         known = [name for name in vars(hookspecs) if name.startswith("cgjobs_")]

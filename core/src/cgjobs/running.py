@@ -106,6 +106,7 @@ class RunContext:
             created_at=read_time(claimed.created_at.encode()),
             started_at=datetime.now(UTC),
             timeout=self._timeout,
+            payload_version=self._envelope.payload_version,
         )
 
     @cached_property

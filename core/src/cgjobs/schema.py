@@ -38,6 +38,8 @@ def json_schema(subtype: Subtype[Any, Any]) -> Json:
     own = definitions.object(payload_form(subtype.payload))
     own["properties"] = {"type": {"const": subtype.kind}, **own["properties"]}
     schema = {"$schema": DIALECT, "title": subtype.name, "description": subtype.summary, **own}
+    if subtype.version != 1:
+        schema["x-payload-version"] = subtype.version  # an annotation: no validator looks at it
     return schema | ({"$defs": definitions.by_name} if definitions.by_name else {})
 
 

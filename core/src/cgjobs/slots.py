@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from cgjobs.operations import BATCH
 
+_MANY = 20
+
 
 class Slots:
     """The free places of each queue, and whether a queue is worth asking.
@@ -20,12 +22,23 @@ class Slots:
 
     def __init__(self, concurrency: Mapping[str, int]) -> None:
         self._free = dict(concurrency)
+        # Half of many places, so that one half can run while the broker is asked for the other.
+        self._most = {queue: min(BATCH, n if n < _MANY else -(-n // 2)) for queue, n in concurrency.items()}
         self._hungry = set(concurrency)
         self.changed = asyncio.Event()
 
     def wants(self) -> dict[str, int]:
         """How many jobs to claim now, by queue."""
-        return {queue: min(self._free[queue], BATCH) for queue in self._hungry if self._free[queue] > 0}
+        return {
+            queue: min(self._free[queue], self._most[queue])
+            for queue in self._hungry
+            if self._free[queue] > 0
+        }
+
+    def reserve(self, wants: Mapping[str, int]) -> None:
+        """A claim is under way: until its answer these places are nobody else's."""
+        for queue, places in wants.items():
+            self._free[queue] -= places
 
     def listenable(self) -> tuple[str, ...]:
         """The queues with a free place and, as far as we know, without work: those to be woken for."""
@@ -33,8 +46,10 @@ class Slots:
             sorted(queue for queue, free in self._free.items() if free > 0 and queue not in self._hungry)
         )
 
-    def asked(self, wants: Iterable[str], left: Iterable[str]) -> None:
-        """A claim has answered: the queues asked, and those that still have work."""
+    def asked(self, wants: Mapping[str, int], left: Iterable[str]) -> None:
+        """A claim has answered: what was reserved for it, and the queues that still have work."""
+        for queue, places in wants.items():
+            self._free[queue] += places
         self._hungry.difference_update(wants)
         self._hungry.update(left)
         self.changed.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
@@ -20,6 +20,10 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 Isolation = Literal["inline", "process"]
+Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""From a payload of one version on the wire to that of the next version."""
+MAX_VERSION = 1_000_000
+_SHOWN = 5  # missing steps
 FULL_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}\Z")
 
 
@@ -38,6 +42,8 @@ class Subtype(Generic[P, R]):
         memory: Bytes that an isolated handler may use; None for no limit.
         unique_by: Fields of the payload that make its unique key; none: it has none of its own.
         unique_until: How long that key is held.
+        version: Version of the payload.
+        upcasters: For each older version the function from its wire form to that of the next version.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Subtype(Generic[P, R]):
     memory: int | None = None
     unique_by: tuple[str, ...] = ()
     unique_until: UniqueUntil = "done"
+    version: int = 1
+    upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -106,6 +114,8 @@ def subtype(
     memory: int | None = None,
     unique_by: Sequence[str] = (),
     unique_until: UniqueUntil | None = None,
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
     """Make a function the handler of one kind of job.
 
@@ -121,10 +131,14 @@ def subtype(
         unique_by: Names of fields of the payload. While there is a job of this kind with the same values in
             them, a further one adds nothing, whoever enqueues it, unless it is given a ``unique`` of its own.
         unique_until: How long: until that job has ``started``, until it is ``done`` (when None), or a time.
+        version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
+        upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
+            version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
         ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            there is a memory limit without isolation, or ``unique_until`` without ``unique_by``.
+            there is a memory limit without isolation, ``unique_until`` without ``unique_by``, or an upcaster
+            is missing or of no version.
         AttributeError: The payload's class has no field of a name in ``unique_by``.
         TypeError: ``unique_by`` is one text, or the function's first argument is not annotated with an attrs
             class.
@@ -145,11 +159,17 @@ def subtype(
         raise ValueError(f"unique_until of {name!r} needs unique_by: which fields make the key?")
     if reason := until_fault(unique_until):
         raise ValueError(f"unique_until of {name!r}: {reason}")
+    if version.__class__ is not int or not 1 <= version <= MAX_VERSION:
+        raise ValueError(f"version of {name!r} is {version!r}; it is a whole number from 1 to {MAX_VERSION}")
+    steps = dict(upcasters or {})
+    _check_steps(name, version, steps)
     return _Decorator(
         name,
         timeout=timeout,
         isolation=isolation,
         memory=memory,
+        version=version,
+        upcasters=steps,
         unique_by=tuple(unique_by),
         unique_until=unique_until or "done",
     )
@@ -164,6 +184,27 @@ def _check_unique_by(name: str, payload: type, unique_by: Sequence[str]) -> None
             raise AttributeError(
                 f"unique_by of {name!r} names {wanted!r}, which is no field of {payload.__name__}; {hint}"
             )
+
+
+def _check_steps(name: str, version: int, steps: Mapping[int, Upcaster]) -> None:
+    """Raise `ValueError` with every step that is missing or too many."""
+    missing = [str(step) for step in range(1, version) if step not in steps]
+    if len(missing) > _SHOWN:
+        missing = [", ".join(missing[:_SHOWN]) + f" and {len(missing) - _SHOWN} more"]
+    strange = [repr(step) for step in steps if step not in range(1, version)]
+    wrong = [str(step) for step, upcast in steps.items() if not callable(upcast)]
+    faults = []
+    if missing:
+        faults.append(f"no upcaster from version {', '.join(missing)}")
+    if strange:
+        faults.append(f"an upcaster from {', '.join(strange)}, which is no version before {version}")
+    if wrong:
+        faults.append(f"the upcaster from version {', '.join(wrong)} is no function")
+    if faults:
+        raise ValueError(
+            f"{name!r} has payload version {version} and {'; '.join(faults)}: "
+            "give upcasters={n: function} for each n from 1 to the version before"
+        )
 
 
 def _payload_class(name: str, handler: Callable[..., Any]) -> Any:

@@ -9,22 +9,23 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
 import attrs
 import structlog
 
+from cgjobs import hold
 from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import (
+    Promoter,
     cancel_asked,
     flush_progress,
-    promote_due,
     reap_expired,
     tell_set_aside,
     write_progress,
@@ -45,6 +46,7 @@ from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
 _PROGRESS = 0.5
+_TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
@@ -55,6 +57,7 @@ _EVENTS: Mapping[str, EventName] = {
     "failed": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
+    "hold": "job_held",
     "return": "job_returned",
     "cancelled": "job_cancelled",
 }
@@ -183,11 +186,14 @@ class Worker:
     # The turn: settle what ended, claim what there is room for, start it.
 
     async def _serve(self) -> None:
+        promoter = Promoter(self._link.send, list(self._places), self._can_run, self._tell)
+        if self._burst:  # what is due or held for this worker is work that it has now
+            await promoter.look()
         duties = [
             asyncio.create_task(duty)
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                promote_due(self._link.send, list(self._places), self._tell),
+                promoter.run(),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
                 write_progress(
@@ -197,22 +203,30 @@ class Worker:
         ]
         for duty in duties:
             duty.add_done_callback(lambda _: self._wake.set())
+        turns: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
                 _raise_ended(duties)
+                _raise_ended(turns)
+                turns = {turn for turn in turns if not turn.done()}
                 wants = self._slots.wants()
-                if self._ended or wants:
-                    await self._turn(wants)
-                elif self._burst and not self._runs:
+                if (self._ended or wants) and len(turns) < _TURNS:
+                    turn = asyncio.create_task(self._turn(wants))
+                    turn.add_done_callback(lambda _: self._wake.set())
+                    turns.add(turn)
+                    await asyncio.sleep(0)  # it takes what it settles and reserves what it claims
+                elif self._burst and not (self._runs or turns):
                     return
                 else:
                     await self._wake.wait()
                     self._wake.clear()
+            await asyncio.gather(*turns)
         finally:
-            await end(duties, again=_CANCELLED)
+            await end([*duties, *turns], again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+        self._slots.reserve(wants)
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
@@ -225,10 +239,11 @@ class Worker:
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
+            self._slots.asked(wants, wants)
             raise
+        self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
             self._start(Run(claimed))
-        self._slots.asked(wants, turn.left)
         tell_set_aside(turn.set_aside, self._tell)
         for job in turn.dropped:
             self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
@@ -347,15 +362,18 @@ class Worker:
         self._threads.close()
         await self._link.close()
 
+    def _can_run(self, group: str) -> bool:
+        return hold.can_run(group, self._registry.subtypes)
+
     def _tell(self, event: Event) -> None:
         self._registry.tell(event)
 
 
-def _raise_ended(duties: Sequence[asyncio.Task[None]]) -> None:
-    """A duty runs for ever; one that ended did so by an error that nobody foresaw."""
-    for duty in duties:
-        if duty.done():
-            duty.result()
+def _raise_ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Raise what ended a task; a duty runs for ever unless an error that nobody foresaw ends it."""
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 def _seconds(value: float) -> timedelta:

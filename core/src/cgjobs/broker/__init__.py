@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from cgjobs.broker import moves, reads, replies, values
+from cgjobs.broker import moves, pages, reads, replies, values
 from cgjobs.broker.call import Call, Steps
 from cgjobs.broker.connection import address
 from cgjobs.broker.sender import AsyncSender, Sender
 
-__all__ = ["AsyncSender", "Call", "Sender", "Steps", "address", "moves", "reads", "replies", "values"]
+__all__ = [
+    "AsyncSender",
+    "Call",
+    "Sender",
+    "Steps",
+    "address",
+    "moves",
+    "pages",
+    "reads",
+    "replies",
+    "values",
+]

@@ -10,8 +10,8 @@ import attrs
 
 from cgjobs import keys
 from cgjobs.broker import library
-from cgjobs.broker.call import Call, Command
-from cgjobs.broker.reads import REGISTRIES
+from cgjobs.broker.call import Call, Command, together
+from cgjobs.broker.pages import REGISTRIES
 from cgjobs.broker.replies import text
 from cgjobs.broker.values import STATES
 from cgjobs.model import JobState, Priority
@@ -106,6 +106,23 @@ def places(queues: Iterable[str], limit: int) -> Call[Places]:
         return Places(found, all(len(reply or ()) <= limit for reply in replies))
 
     return Call(commands, parse)
+
+
+def groups(queues: Iterable[str], limit: int) -> Call[list[tuple[str, str]]]:
+    """The groups of held jobs of these queues, (queue, group); at most one more than ``limit`` of each."""
+    wanted = tuple(queues)
+
+    def parse(replies: list[Any]) -> list[tuple[str, str]]:
+        rows = zip(wanted, replies, strict=True)
+        return [(queue, text(group)) for queue, reply in rows for group in reply or ()]
+
+    return together((("ZRANGE", keys.groups(queue), 0, limit) for queue in wanted), parse)
+
+
+def held(found: Iterable[tuple[str, str]]) -> Call[list[int]]:
+    """How many jobs each (queue, group) holds."""
+    commands = (("LLEN", keys.held(f"{queue}:{group}")) for queue, group in found)
+    return together(commands, lambda replies: [size if isinstance(size, int) else 0 for size in replies])
 
 
 def statuses(ids: Iterable[str]) -> Call[dict[str, JobState | None]]:

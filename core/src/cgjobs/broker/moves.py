@@ -17,6 +17,7 @@ from cgjobs.broker.values import (
     NewJob,
     Promotion,
     Reaping,
+    Release,
     SetAside,
     Settlement,
     Turn,
@@ -147,11 +148,18 @@ def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
     """Make due jobs ready."""
 
     def parse(reply: list[Any]) -> Promotion:
-        promoted, due_ms, paused, set_aside = reply
+        promoted, due_ms, paused, set_aside, held = reply
         next_due = None if due_ms < 0 else timedelta(milliseconds=due_ms)
-        return Promotion(promoted, next_due, frozenset(map(text, paused)), _set_aside(set_aside))
+        groups = tuple((text(queue), text(group)) for queue, group in zip(*[iter(held)] * 2, strict=True))
+        return Promotion(promoted, next_due, frozenset(map(text, paused)), _set_aside(set_aside), groups)
 
     return Call((fcall("promote", limit, *queues),), parse)
+
+
+def release(groups: Iterable[tuple[str, str]], *, limit: int = 1000) -> Call[Release]:
+    """Make held jobs of these (queue, group) ready, at most ``limit`` of each."""
+    flat = (part for group in groups for part in group)
+    return Call((fcall("release", limit, *flat),), lambda reply: Release(reply[0], _set_aside(reply[1])))
 
 
 def pause(queue: str) -> Call[bool]:
@@ -178,6 +186,8 @@ def retry(job_id: str, *, attempts: int) -> Call[JobState]:
 
     def parse(reply: bytes) -> JobState:
         hint = "Only a failed, completed or cancelled job can be retried."
+        if reply == b"!held":
+            hint = "It goes on by itself; `cgjobs job show` says what it waits for."
         return STATES[_moved(job_id, text(reply), "retried", hint)]
 
     return Call((fcall("retry", job_id, attempts),), parse)

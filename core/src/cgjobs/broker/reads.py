@@ -28,36 +28,20 @@ _SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
 _EVENT_PARTS = 4  # what, queue, job id, subtype or detail
 _TRACEBACK_BYTES = 64 * 1024  # shown of one error; a bomb in the results stream is not inflated further
 
-REGISTRIES = {
-    JobState.ACTIVE: keys.active,
-    JobState.DELAYED: keys.delayed,
-    JobState.DEFERRED: keys.deferred,
-    JobState.COMPLETED: keys.completed,
-    JobState.FAILED: keys.failed,
-    JobState.CANCELLED: keys.cancelled,
-}
-"""The key of a queue's jobs in one state; those that wait have a list for each priority instead."""
-
 
 @attrs.frozen
 class QueueReading:
-    """`QueueStats`, and since when the job that waits longest has been ready, by the server's clock."""
+    """`QueueStats`, and what else a look at a queue shows.
+
+    Args:
+        stats: The six numbers.
+        waiting_since: Since when the job that waits longest has been ready, by the server's clock.
+        held: How many of the waiting jobs are held.
+    """
 
     stats: QueueStats
     waiting_since: datetime | None
-
-
-@attrs.frozen
-class Page:
-    """A part of a queue's jobs in one state.
-
-    Args:
-        ids: Their ids, in the order in which they will run, or the newest first when they have ended.
-        total: How many there are in all.
-    """
-
-    ids: tuple[str, ...]
-    total: int
+    held: int = 0
 
 
 def job(job_id: str) -> Call[Job | None]:
@@ -108,32 +92,6 @@ def jobs(ids: Iterable[str]) -> Call[list[Job]]:
     return together((("HGETALL", keys.job(job_id)) for job_id in wanted), parse)
 
 
-def page(queue: str, state: JobState, offset: int, limit: int) -> Call[Page]:
-    """Ids of the jobs of one state, a page at a time."""
-    last = offset + limit - 1
-    if state is JobState.WAITING:
-        lists = [keys.waiting(queue, level) for level in Priority]
-        commands = (
-            *(("LLEN", key) for key in lists),
-            *(("LRANGE", key, 0, last) for key in lists),
-        )
-
-        def parse(replies: list[Any]) -> Page:
-            sizes, ranges = replies[: len(lists)], replies[len(lists) :]
-            ids = [text(entry) for entries in ranges for entry in _list(entries)]
-            return Page(tuple(ids[offset : last + 1]), sum(size for size in sizes if isinstance(size, int)))
-
-        return Call(commands, parse)
-    key = REGISTRIES[state](queue)
-    ended = ("REV",) if state.final else ()
-
-    def parse_registry(replies: list[Any]) -> Page:
-        total = replies[0] if isinstance(replies[0], int) else 0
-        return Page(tuple(text(entry).partition(":")[0] for entry in _list(replies[1])), total)
-
-    return Call((("ZCARD", key), ("ZRANGE", key, offset, last, *ended)), parse_registry)
-
-
 def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
     """The numbers of queues, all at one moment."""
     wanted = tuple(queues)
@@ -150,6 +108,7 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
                     paused=row[5] == 1,
                 ),
                 time(row[6]),
+                row[7],
             )
             for queue, row in zip(wanted, reply, strict=True)
         }
@@ -258,9 +217,11 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
     if not fields:
         return None
     name, payload, correlation_id = text(fields.get("description", b"")).partition("(")[0], {}, ""
+    version = 1
     with contextlib.suppress(Unreadable):
         envelope = _CODEC.unpack(fields.get("data", b""))
         name, payload, correlation_id = envelope.name, dict(envelope.payload), envelope.correlation_id
+        version = envelope.payload_version
     made, left = number(fields.get("number_of_retries", b"0")), number(fields.get("retries_left", b"0"))
     timeout = duration(fields.get("timeout_ms", b""), _MILLISECOND)
     errors, result = _results(entries)
@@ -269,7 +230,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         id=job_id,
         queue=text(fields.get("origin", b"")),
         name=name,
-        state=STATES.get(text(fields.get("status", b"")), JobState.FAILED),
+        state=_state(fields),
         payload=payload,
         priority=_priority(fields.get("priority", b"")),
         attempt=made + 1,  # a failed job's is the one that failed: it was not counted as made
@@ -287,6 +248,9 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         result=result,
         tags=tags(fields.get("tags")),
         debounced=number(fields.get("debounced", b"0")),
+        payload_version=version,
+        held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
+        held_reason=text(fields.get("held_reason", b"")) if _state(fields) is JobState.HELD else "",
     )
 
 
@@ -297,6 +261,12 @@ def tags(value: bytes | None) -> tuple[str, ...]:
         if isinstance(found, list) and all(isinstance(tag, str) for tag in found):
             return tuple(found)
     return ()
+
+
+def _state(fields: Mapping[str, bytes]) -> JobState:
+    if fields.get("status") == b"deferred" and "held" in fields:
+        return JobState.HELD
+    return STATES.get(text(fields.get("status", b"")), JobState.FAILED)
 
 
 def _priority(value: bytes) -> Priority:

@@ -11,6 +11,7 @@ import attrs
 from cgjobs import keys
 from cgjobs.broker import reads
 from cgjobs.broker.call import Call, together
+from cgjobs.broker.pages import REGISTRIES
 from cgjobs.broker.replies import text
 from cgjobs.model import Job, JobState, Priority
 
@@ -45,7 +46,7 @@ def places(queue: str, state: JobState) -> list[str]:
     """The keys that list a queue's jobs in one state, in the order in which the jobs run."""
     if state is JobState.WAITING:
         return [keys.waiting(queue, level) for level in Priority]
-    return [reads.REGISTRIES[state](queue)]
+    return [REGISTRIES.get(state, keys.deferred)(queue)]  # a held job is among the deferred ones
 
 
 def members(key: str, state: JobState, offset: int) -> Call[list[str]]:

@@ -24,10 +24,11 @@ STATES: Mapping[str, JobState] = {
     "failed": JobState.FAILED,
     "canceled": JobState.CANCELLED,
     "stopped": JobState.CANCELLED,
+    "held": JobState.HELD,  # not RQ's: what our functions answer for a deferred job that is held
 }
 
 OutcomeKind = Literal[
-    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "return"
+    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "hold", "return"
 ]
 
 
@@ -122,13 +123,15 @@ class Settlement:
 
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
-            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze`` or ``return``.
+            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze``,
+            ``hold`` or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
         delay: Wait before the next attempt; for ``retry`` and ``snooze``.
-        error: Class and message of the error, one line; for ``retry`` and ``failed``.
+        error: Class and message of the error, one line; for ``hold`` why.
         blob: Base64: the result's JSON (``completed``) or the zlib-compressed traceback.
+        group: For ``hold``: what the job waits for, see `cgjobs.hold`.
     """
 
     kind: OutcomeKind
@@ -138,6 +141,7 @@ class Settlement:
     delay: timedelta = timedelta(0)
     error: str = ""
     blob: bytes = b""
+    group: str = ""
 
     def as_row(self) -> tuple[str | int, ...]:
         """The outcome as the server-side function takes it."""
@@ -154,6 +158,7 @@ class Settlement:
             delay_ms,
             self.error,
             blob,
+            *((self.group,) if self.group else ()),
         )
 
 
@@ -185,11 +190,26 @@ class Promotion:
         next_due: How long until the next one is due; None when there is none.
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
+        held: (queue, group) of each group of held jobs that a worker may be able to run.
     """
 
     promoted: int
     next_due: timedelta | None
     paused: frozenset[str]
+    set_aside: tuple[SetAside, ...]
+    held: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class Release:
+    """The reply to a release.
+
+    Args:
+        released: Held jobs made ready.
+        set_aside: What was no job.
+    """
+
+    released: int
     set_aside: tuple[SetAside, ...]
 
 

@@ -15,6 +15,7 @@ _LEVELS = {
     "job_quarantined": "error",
     "job_retrying": "warn",
     "job_cancelled": "warn",
+    "job_held": "warn",
     "job_recovered": "warn",
     "job_stale": "warn",
     "queue_paused": "warn",

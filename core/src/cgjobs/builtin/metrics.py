@@ -17,7 +17,6 @@ from cgjobs.broker import Sender, reads
 from cgjobs.builtin.endpoint import Endpoint
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import QueueStats
 
 BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0)
 """Upper bounds of the run time histogram, in seconds; those of functions/prelude.lua."""
@@ -25,6 +24,7 @@ BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800
 _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
+    "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
     "debounced": ("cgjobs_jobs_debounced", "Enqueues that were taken into a job that waited."),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
@@ -101,7 +101,7 @@ class FleetCollector(Collector):
         yield up
         yield from _processed(counters)
         yield from _durations(counters)
-        yield from _sizes({name: reading.stats for name, reading in readings.items()})
+        yield from _sizes(readings)
         yield _waits(readings)
         active = GaugeMetricFamily("cgjobs_active_workers", "Workers that are alive.")
         active.add_metric([], len(workers))
@@ -170,11 +170,14 @@ def _durations(counters: Mapping[str, int]) -> Iterator[Any]:
     yield family
 
 
-def _sizes(stats: Mapping[str, QueueStats]) -> Iterator[Any]:
+def _sizes(readings: Mapping[str, reads.QueueReading]) -> Iterator[Any]:
     size = GaugeMetricFamily("cgjobs_queue_size", "Jobs in a queue, by state.", labels=("queue", "state"))
     paused = GaugeMetricFamily("cgjobs_queue_paused", "Whether a queue is paused.", labels=("queue",))
-    for name, row in stats.items():
-        for state in ("waiting", "active", "delayed", "failed"):
+    for name, reading in readings.items():
+        row = reading.stats
+        size.add_metric([name, "waiting"], row.waiting - reading.held)  # each job in one state, for sums
+        size.add_metric([name, "held"], reading.held)
+        for state in ("active", "delayed", "failed"):
             size.add_metric([name, state], getattr(row, state))
         paused.add_metric([name], int(row.paused))
     yield size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Literal
 
 import attrs
 
+from cgjobs import hold
 from cgjobs.broker import health, library, reads
 from cgjobs.broker.connection import refuse_unsupported
 from cgjobs.broker.health import ServerFacts
@@ -22,6 +24,7 @@ from cgjobs.model import JobState
 
 _SCANNED = 10_000  # of each queue and state, and of all hashes: a bound on what one look costs the broker
 _CHUNK = 1000
+_GROUPS = 1000  # of held jobs in one queue
 _LONG = timedelta(hours=1)
 
 
@@ -115,6 +118,35 @@ def queues(session: Session, facts: ServerFacts, names: Sequence[str]) -> Iterat
         if age > _LONG
     ]
     yield _listed("backlog", "warn", "jobs have waited long", late, "run more workers or raise concurrency")
+
+
+def held(session: Session, names: Sequence[str]) -> Iterator[Finding]:
+    """Which jobs no worker could run, and whether each held job is in a group that can be released."""
+    found = session.send(health.groups(names, _GROUPS)) if names else []
+    counts = session.send(health.held(found)) if found else []
+    stuck = [(queue, group, n) for (queue, group), n in zip(found, counts, strict=True) if hold.remedy(group)]
+    shown = [f"{n} of {queue} ({group})" for queue, group, n in stuck]
+    advice = "they go on with " + ", with ".join(dict.fromkeys(hold.remedy(group) for _, group, _ in stuck))
+    yield _listed("held", "warn", "jobs that no worker could run", shown, advice)
+    lost = _ungrouped(session, names)
+    if lost:  # a job may have moved between two looks
+        again = _ungrouped(session, names)
+        lost = [name for name in lost if name in again]
+    advice = "cancel them and retry them: `cgjobs jobs --state held`"
+    yield _listed("groups", "bad", "held jobs that no group lists, in", lost, advice)
+
+
+def _ungrouped(session: Session, names: Sequence[str]) -> list[str]:
+    """The queues with more held jobs than their groups have."""
+    readings: dict[str, QueueReading] = session.send(reads.stats(names))
+    some = [name for name, reading in readings.items() if reading.held]
+    found = session.send(health.groups(some, _GROUPS)) if some else []
+    counts = session.send(health.held(found)) if found else []
+    listed: Counter[str] = Counter()
+    for (queue, _), n in zip(found, counts, strict=True):
+        listed[queue] += n
+    of_queue = Counter(queue for queue, _ in found)
+    return [name for name in some if of_queue[name] <= _GROUPS and listed[name] < readings[name].held]
 
 
 def leases(session: Session, names: Sequence[str]) -> Iterator[Finding]:

@@ -69,6 +69,7 @@ def _broker(session: Session) -> Iterator[Finding]:
         return  # nothing of ours is in there, and to ask would load the functions
     names = session.run(session.operations.queue_names())
     yield from checks.queues(session, facts, names)
+    yield from checks.held(session, names)
     yield from checks.leases(session, names)
     yield checks.places(session, names)
 

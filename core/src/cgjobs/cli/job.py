@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cgjobs import hold
 from cgjobs.cli.exits import OK, exit_code
 from cgjobs.cli.jobs import hidden
 from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
@@ -119,8 +120,10 @@ def _show(job: Job) -> None:
     facts = {
         "id": job.id,
         "type": job.name,
+        "version": job.payload_version if job.payload_version != 1 else None,
         "queue": job.queue,
         "state": job.state,
+        "held": _held(job),
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.attempts}",
         "recoveries": job.recoveries or None,
@@ -142,6 +145,14 @@ def _show(job: Job) -> None:
         show(f"attempt {error.attempt}, {moment(error.at)}, worker {error.worker}: {error.error}")
         if error.traceback:
             show(_indented(error.traceback.rstrip()))
+
+
+def _held(job: Job) -> str:
+    if not job.held:
+        return ""
+    remedy = hold.remedy(job.held)
+    waits = f"goes on with {remedy}" if remedy else f"waits for {job.held}"
+    return f"{job.held_reason}; {waits}" if job.held_reason else waits
 
 
 def _progress(job: Job) -> str:

@@ -27,8 +27,11 @@ def schema(
         else:
             show(pretty_json(found))
         return
-    known = [{"name": each.name, "summary": each.summary} for each in session.registry.subtypes.values()]
+    known = [
+        {"name": each.name, "version": each.version, "summary": each.summary}
+        for each in session.registry.subtypes.values()
+    ]
     if as_json:
         show_json(known)
     else:
-        show_table(("NAME", "SUMMARY"), (list(row.values()) for row in known))
+        show_table(("NAME", "VERSION", "SUMMARY"), (list(row.values()) for row in known))

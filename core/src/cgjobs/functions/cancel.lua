@@ -1,10 +1,10 @@
 -- cancel: end a job on purpose. A job that waits ends at once. One that runs is marked, and its worker is told within
 -- a second; unless it completes before, it ends as cancelled. For operators.
 -- ARGV  id
--- Gives the state it was in (RQ's name), 'missing', or '!' and the state that forbids it.
+-- Gives the state it was in (RQ's name, or held), 'missing', or '!' and the state that forbids it.
 define('cancel', {'allow-oom'}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'failure_ttl', 'unique', 'worker_name', 'token')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'failure_ttl', 'unique', 'worker_name', 'token', 'held')
   if not f or not f[1] or not f[2] then return 'missing' end
   local status, queue = f[1], f[2]
   if status == 'started' then
@@ -14,13 +14,13 @@ define('cancel', {'allow-oom'}, function(_, args)
     redis.call('EXPIRE', key, 3600)
   elseif status == 'queued' or status == 'scheduled' or status == 'deferred' then
     local sec, usec = now()
-    unlist(queue, id, level_of(f[3]), status)
+    unlist(queue, id, level_of(f[3]), status, f[8])
     end_cancelled(queue, id, f[5], sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
     publish({{'cancelled', queue, id, ''}})
   else
     return '!' .. status
   end
-  return status
+  return status == 'deferred' and f[8] and 'held' or status
 end)
 
 -- cancels: what a worker shall cancel. Told again until the worker says that it has heard. For workers.

@@ -1,4 +1,4 @@
--- drain: remove waiting jobs, and delayed ones when asked. For operators.
+-- drain: remove waiting and held jobs, and delayed ones when asked. For operators.
 -- ARGV  queue, also the delayed ones (0 or 1), at most how many
 -- Gives the number removed; call again until it is 0.
 define('drain', {'allow-oom'}, function(_, args)
@@ -8,6 +8,13 @@ define('drain', {'allow-oom'}, function(_, args)
     if #ids < budget then
       for _, id in ipairs(safe('LPOP', waiting_key(queue, level), budget - #ids) or {}) do ids[#ids + 1] = id end
     end
+  end
+  for _, group in ipairs(safe('ZRANGE', groups_key(queue), 0, budget)) do
+    for _, id in ipairs(#ids < budget and safe('LPOP', held_key(queue .. ':' .. group), budget - #ids) or {}) do
+      safe('ZREM', deferred_key(queue), id)
+      ids[#ids + 1] = id
+    end
+    forget_empty(queue, group)
   end
   if args[2] == '1' and #ids < budget then
     local popped = safe('ZPOPMIN', delayed_key(queue), budget - #ids)

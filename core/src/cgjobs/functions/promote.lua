@@ -1,6 +1,7 @@
 -- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
 -- ARGV  at most how many jobs, then the queues
--- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside}.
+-- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside,
+--       (queue, group) for each group of held jobs that a worker may be able to run}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local TRIMMED_BY_PROMOTE = 200
@@ -19,7 +20,7 @@ end
 define('promote', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local budget, promoted, next_due = tonumber(args[1]), 0, -1
-  local time, enqueued, paused = seconds(sec, usec, 0), iso(sec, usec), {}
+  local time, enqueued, paused, held = seconds(sec, usec, 0), iso(sec, usec), {}, {}
   for i = 2, #args do
     local queue = args[i]
     local key = delayed_key(queue)
@@ -48,11 +49,14 @@ define('promote', {'allow-oom'}, function(_, args)
     end
     local state = safe('HMGET', queue_key(queue), 'paused', KEPT.finished[2], KEPT.failed[2])
     if state[1] then paused[#paused + 1] = queue end
+    for _, group in ipairs(groups_for_workers(queue, sec)) do
+      held[#held + 1] = queue; held[#held + 1] = group
+    end
     sweep(completed_key(queue), sec)
     sweep(failed_key(queue), sec)
     sweep(cancelled_key(queue), sec)
     trim_rest(queue, 'finished', state[2])
     trim_rest(queue, 'failed', state[3])
   end
-  return {promoted, next_due, paused, set_aside}
+  return {promoted, next_due, paused, set_aside, held}
 end)

@@ -4,11 +4,11 @@
 -- or '=', its state and the id of the job that has its unique key now.
 define('retry', {}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'unique_until', 'held')
   if not f or not f[1] or not f[2] then return 'missing' end
   local status, queue, level = f[1], f[2], level_of(f[3])
   if status ~= 'failed' and status ~= 'finished' and status ~= 'canceled' and status ~= 'stopped' then
-    return '!' .. status
+    return '!' .. (status == 'deferred' and f[6] and 'held' or status)
   end
   local holder = f[4] and take_unique(queue, id, {unique = f[4], unique_until = f[5]})
   if holder and holder ~= id then return '=' .. status .. ' ' .. holder end

@@ -3,7 +3,8 @@
 --       outcomes as a JSON array, each [kind, queue, id, token, subtype, run time in us, delay in ms,
 --       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
---       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze, return (to the front, nothing counted)
+--       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze,
+--       hold (a tenth part: its group), return (to the front, nothing counted)
 --       then (queue, n) for each queue to claim from
 -- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of
 -- the running attempt: that of a worker whose lease ended is refused and counted as stale.
@@ -15,7 +16,7 @@ local function observe(tally, queue, subtype, kind, us)
   local label = queue .. '|' .. subtype
   local function add(field, by) tally[field] = (tally[field] or 0) + by end
   add(kind .. '|' .. label, 1)
-  if kind == 'snoozed' or kind == 'returned' then return end
+  if kind == 'snoozed' or kind == 'held' or kind == 'returned' then return end
   add('seconds_count|' .. label, 1)
   add('seconds_us|' .. label, us)
   for i = 1, #BUCKETS do
@@ -49,15 +50,15 @@ local function postpone(queue, id, sec, usec, delay_ms)
   safe('ZADD', delayed_key(queue), due, id)
 end
 
-local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed', snooze = 'snoozed', ['return'] = 'returned',
-              cancelled = 'cancelled'}
+local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed',
+              snooze = 'snoozed', hold = 'held', ['return'] = 'returned', cancelled = 'cancelled'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
   local finished = {} -- queue -> members that leave its running set
   local leases, completed = {}, {}
   for _, outcome in ipairs(outcomes) do
-    local kind, queue, id, token, subtype, us, delay_ms, message, blob = unpack(outcome)
+    local kind, queue, id, token, subtype, us, delay_ms, message, blob, group = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
                          'priority', 'unique', 'unique_until', 'cancel', 'result_max', 'failure_max')
@@ -88,6 +89,8 @@ local function settle_jobs(outcomes, worker, sec, usec)
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
+      elseif kind == 'hold' then
+        hold(queue, group, id, message)
       else
         redis.call('HSET', key, 'status', 'queued', 'token', '')
         push(queue, level_of(f[7]), id, true)
@@ -96,7 +99,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
       if not finished[queue] then finished[queue] = {} end
       table.insert(finished[queue], id .. ':' .. token)
       leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
-      events[#events + 1] = {DONE[kind], queue, id, subtype}
+      events[#events + 1] = {DONE[kind], queue, id, group or subtype}
       observe(tally, queue, subtype, DONE[kind], us)
     end
   end

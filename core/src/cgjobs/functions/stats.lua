@@ -1,9 +1,9 @@
 -- stats: the numbers of queues, all at one moment. For everybody; changes nothing.
 -- ARGV  queues
--- Gives for each {waiting, active, completed ever, failed, delayed, paused (0 or 1), since when the job that
--- waits longest has been ready, in RQ's time format, or ''}.
-local function size(command, key)
-  local reply = redis.pcall(command, key)
+-- Gives for each {waiting (held ones included), active, completed ever, failed, delayed, paused (0 or 1), since
+-- when the job that waits longest has been ready, in RQ's time format, or '', held}.
+local function size(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
   return type(reply) == 'number' and reply or 0
 end
 
@@ -22,8 +22,9 @@ define('stats', {'no-writes', 'allow-oom'}, function(_, args)
     local facts = redis.pcall('HMGET', queue_key(queue), 'paused', 'completed')
     if facts.err then facts = {} end
     local paused, completed = facts[1] and 1 or 0, tonumber(facts[2] or '0') or 0
-    replies[i] = {waiting, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
-                  size('ZCARD', delayed_key(queue)), paused, oldest}
+    local held = size('ZCOUNT', deferred_key(queue), HELD_FROM, HELD_TO)
+    replies[i] = {waiting + held, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
+                  size('ZCARD', delayed_key(queue)), paused, oldest, held}
   end
   return replies
 end)
