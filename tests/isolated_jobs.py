@@ -72,6 +72,14 @@ class Things:
     """What `do` can do."""
 
     @staticmethod
+    def echo(text: str, ctx: Context) -> str:
+        return text
+
+    @staticmethod
+    def gather(_: str, ctx: Context) -> list[Any]:
+        return [end.result for end in ctx.dependencies().values()]
+
+    @staticmethod
     def pid(_: str, ctx: Context) -> list[int]:
         return [os.getpid(), os.getsid(0), os.getppid()]
 

@@ -15,6 +15,7 @@ from cgjobs.broker import Sender, moves, reads
 from cgjobs.broker.values import Claimed, Settlement
 from cgjobs.hold import can_run, for_type, for_version, remedy
 from cgjobs.worker import Worker
+from tests.conftest import ServerFactory
 from tests.jobs import (
     PATIENCE,
     Note,
@@ -422,5 +423,21 @@ async def test_a_worker_that_works_off_what_there_is_runs_what_was_held_for_it(r
         assert client.get(job.id).state is JobState.HELD
 
         await Worker(config(redis_url), registry(note, late), burst=True).run()
+
+        assert client.get(job.id).result == 3
+
+
+@awaited
+async def test_held_jobs_outlast_a_crash_of_the_server(own_server: ServerFactory) -> None:
+    server = own_server(appendonly="yes", appendfsync="always")
+    with Client(config(server.url), registry(note, late)) as client:
+        job = client.enqueue(Late(3), keep_completed=timedelta(hours=1))
+        await Worker(config(server.url), registry(note), burst=True).run()
+
+        server.kill()
+        server.start()
+        with raw(server.url) as behind:
+            assert spots(behind, job.id) == HELD
+        await Worker(config(server.url), registry(note, late), burst=True).run()
 
         assert client.get(job.id).result == 3

@@ -23,6 +23,7 @@ import attrs
 import pytest
 import redis
 import rq
+import rq.registry
 from rq.exceptions import NoSuchJobError
 from rq.results import Result
 from rq.serializers import JSONSerializer
@@ -508,3 +509,30 @@ def test_a_job_that_a_stock_rq_client_enqueued_is_run_by_our_worker(
     assert job.get_status() == "finished"
     assert job.return_value() == {"text": "hi", "wrapped": True}
     assert client.get(job.id).correlation_id == "c-1"
+
+
+def test_rq_sees_what_a_job_waits_for_and_what_waits_for_it(
+    client: Client, config: Config, registry: Registry, connection: redis.Redis
+) -> None:
+    first, second = (
+        client.enqueue_data("probe.echo", {"text": "1"}),
+        client.enqueue_data("probe.echo", {"text": "2"}, delay=timedelta(hours=1)),
+    )
+    last = client.enqueue_data(
+        "probe.echo", {"text": "3"}, depends_on=[first, second], on_dependency_failure="ignore"
+    )
+    deferred = rq.registry.DeferredJobRegistry("probe", connection=connection, serializer=JSONSerializer)
+
+    seen = fetch(connection, last)
+
+    assert seen.get_status() == "deferred"
+    assert sorted(seen.dependency_ids) == sorted([first.id, second.id])
+    assert [job.id for job in seen.fetch_dependencies()] == [first.id, second.id]
+    assert seen.allow_dependency_failures is True
+    assert seen.dependency.id == first.id
+    assert fetch(connection, first).dependent_ids == [last.id]
+    assert deferred.get_job_ids() == [last.id]
+    assert not seen.dependencies_are_met()
+    client.queue("probe").cancel(second.id)
+    work(config, registry)
+    assert deferred.count == 0

@@ -26,6 +26,8 @@ from tests.proof.model import (
     COMPLETED,
     DELAYED,
     FAILED,
+    GROUPS,
+    HELD,
     MAX_CRASHES,
     QUEUES,
     SUBTYPE,
@@ -46,7 +48,7 @@ LATER = (HOUR, datetime(2100, 1, 1, tzinfo=UTC))
 queues = st.sampled_from(QUEUES)
 workers = st.sampled_from(["w1", "w2"])
 kinds = st.sampled_from(
-    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "return"]
+    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "hold", "return"]
 )
 wants = st.dictionaries(queues, st.integers(0, 5), max_size=2)
 priorities = st.sampled_from(Priority)
@@ -65,7 +67,7 @@ PLAIN = NewJob(
     extra={},
 )
 LATE = {"expires_at": "1.5"}
-HELD = {"unique": "d", "unique_until": "started", "debounce": "86400000"}
+DEBOUNCED = {"unique": "d", "unique_until": "started", "debounce": "86400000"}
 KEYS = [
     {"unique": "k", "unique_until": "done"},
     {"unique": "k", "unique_until": "started"},
@@ -73,7 +75,7 @@ KEYS = [
     {"unique": "k", "unique_until": "done", **LATE},
     {"unique": "d", "unique_until": "done"},
 ]
-extras = st.sampled_from([{}, {}, {}, {}, LATE, *KEYS, HELD, HELD, {**HELD, **LATE}])
+extras = st.sampled_from([{}, {}, {}, {}, LATE, *KEYS, DEBOUNCED, DEBOUNCED, {**DEBOUNCED, **LATE}])
 single = st.builds(
     attrs.evolve,
     st.just(PLAIN),
@@ -145,7 +147,7 @@ class Moves(RuleBasedStateMachine):
         call, answer = data.draw(st.sampled_from(self.enqueued))
         assert self.sender.send(again(call)) == answer
 
-    @rule(job=single, extra=st.sampled_from([*KEYS, HELD, HELD]))
+    @rule(job=single, extra=st.sampled_from([*KEYS, DEBOUNCED, DEBOUNCED]))
     def enqueue_with_a_key(self, job: NewJob, extra: dict[str, str]) -> None:
         due = HOUR if "debounce" in extra else None
         self.enqueue([attrs.evolve(job, id="", extra=extra, due=due)], arrives=True)
@@ -259,7 +261,7 @@ class Moves(RuleBasedStateMachine):
         assert list(reaped.jobs) == self.model.reap(limit)
         assert reaped.set_aside == ()
 
-    @precondition(lambda self: self.model.of(DELAYED) or self.model.ghosts)
+    @precondition(lambda self: self.model.of(DELAYED, HELD) or self.model.ghosts)
     @rule(which=st.sampled_from([QUEUES, QUEUES[:1], QUEUES[1:]]), limit=st.sampled_from([1, 1000, 1000]))
     def promote(self, which: Sequence[str], limit: int) -> None:
         promotion = self.sender.send(moves.promote(which, limit=limit))
@@ -269,6 +271,16 @@ class Moves(RuleBasedStateMachine):
         assert (promotion.next_due == timedelta(0)) == any(job.due for job in delayed)
         assert promotion.paused == self.model.paused & set(which)
         assert promotion.set_aside == ()
+        assert set(promotion.held) == self.model.groups(which)
+
+    @precondition(lambda self: self.model.of(HELD))
+    @rule(data=st.data(), limit=st.sampled_from([1, 2, 1000]))
+    def release(self, data: st.DataObject, limit: int) -> None:
+        job = self._one(data, self.model.of(HELD))
+        queue, group = job.new.queue, job.group
+        released = self.sender.send(moves.release([(queue, group)], limit=limit))
+        assert released.released == self.model.release(queue, group, limit)
+        assert released.set_aside == ()
 
     @precondition(lambda self: self.model.of(DELAYED))
     @rule(data=st.data())
@@ -382,7 +394,7 @@ class Moves(RuleBasedStateMachine):
         for queue in QUEUES:
             ghosts = sum(ghost[:2] == (FAILED, queue) for ghost in self.model.ghosts)
             assert stats[queue].stats == QueueStats(
-                waiting=len(self.model.of(WAITING, queue=queue)),
+                waiting=len(self.model.of(WAITING, HELD, queue=queue)),
                 active=len(self.model.of(ACTIVE, queue=queue)),
                 completed=self.model.completed[queue],
                 failed=len(self.model.of(FAILED, queue=queue)) + ghosts,
@@ -449,8 +461,16 @@ STATE_KEYS: dict[str, Callable[[str], str]] = {COMPLETED: keys.completed, FAILED
 def outcome(kind: Any, claimed: Claimed, delay: timedelta, blob: bytes) -> Settlement:
     """How a claimed job ended, with all that its kind may carry."""
     postponed = kind in ("retry", "snooze")
+    group = GROUPS[bool(delay)] if kind == "hold" else ""
     return Settlement(
-        kind, claimed, SUBTYPE, 7, delay if postponed else timedelta(0), "ValueError: no", blob=blob
+        kind,
+        claimed,
+        SUBTYPE,
+        7,
+        delay if postponed else timedelta(0),
+        "ValueError: no",
+        blob=blob,
+        group=group,
     )
 
 

@@ -23,6 +23,8 @@ MAX_CRASHES = 3
 AHEAD, PAST = True, False
 
 WAITING, ACTIVE, DELAYED, COMPLETED, FAILED = "queued", "started", "scheduled", "finished", "failed"
+HELD = "held"
+GROUPS = ("type:work.note", "version:work.note:2")
 _REGISTRIES = {DELAYED: keys.delayed, COMPLETED: keys.completed, FAILED: keys.failed}
 _COUNTED = {
     "completed": "completed",
@@ -30,6 +32,7 @@ _COUNTED = {
     "failed": "failed",
     "quarantine": "failed",
     "snooze": "snoozed",
+    "hold": "held",
     "return": "returned",
 }
 # The stated share is 8, 4, 2, 1 of 15: so many picks in a row may pass over a level in which a job waits.
@@ -49,6 +52,7 @@ class Known:
     due: tuple[int, str] | None = None
     lease_over: bool = False
     started: bool = False
+    group: str = ""
 
     @property
     def key(self) -> tuple[str, str] | None:
@@ -72,6 +76,9 @@ class Model:
     lines: dict[tuple[str, Priority], list[str]] = attrs.field(
         factory=lambda: {(queue, level): [] for queue in QUEUES for level in Priority}
     )
+    held: dict[tuple[str, str], list[str]] = attrs.field(
+        factory=lambda: {(queue, group): [] for queue in QUEUES for group in GROUPS}
+    )
     # Entries of ended jobs whose time is over: the hash is gone, promote sweeps the entry.
     ghosts: set[tuple[str, str, str]] = attrs.field(factory=set)
     entries: Counter[str] = attrs.field(factory=Counter)
@@ -79,7 +86,7 @@ class Model:
     completed: Counter[str] = attrs.field(factory=Counter)
     counters: Counter[str] = attrs.field(factory=Counter)
     slots: dict[str, int] = attrs.field(factory=dict)
-    held: dict[tuple[str, str], tuple[str, bool]] = attrs.field(factory=dict)  # key -> id, for a time
+    keyed: dict[tuple[str, str], tuple[str, bool]] = attrs.field(factory=dict)  # key -> id, for a time
     passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
     moment: int = 1000
 
@@ -116,7 +123,7 @@ class Model:
                     self._take_over(first, new)
                     return holder
                 holder = ""
-                self.held[new.queue, new.extra["unique"]] = (new.id, False)
+                self.keyed[new.queue, new.extra["unique"]] = (new.id, False)
         if holder:
             return holder
         self.jobs[new.id] = job
@@ -186,6 +193,10 @@ class Model:
             if outcome.kind == "quarantine":
                 self.counters[f"quarantined|{queue}"] += 1
             self._fail(job)
+        elif outcome.kind == "hold":
+            self._place(job, HELD)
+            job.group = outcome.group
+            self.held[queue, job.group].append(job_id)
         elif outcome.kind == "return":
             self._place(job, WAITING, front=True)
         else:
@@ -222,6 +233,15 @@ class Model:
             self.ghosts = {ghost for ghost in self.ghosts if ghost[1] != queue}
         return promoted
 
+    def release(self, queue: str, group: str, limit: int) -> int:
+        released = self.held[queue, group][:limit]
+        for job_id in reversed(released):
+            self._place(self.jobs[job_id], WAITING, front=True)
+        return len(released)
+
+    def groups(self, queues: Sequence[str]) -> set[tuple[str, str]]:
+        return {key for key, ids in self.held.items() if ids and key[0] in queues}
+
     def remove(self, job: Known) -> None:
         self._leave(job)
         self._release(job)
@@ -242,7 +262,8 @@ class Model:
         self._place(job, WAITING)
 
     def drain(self, queue: str, *, delayed: bool, limit: int) -> int:
-        waiting = [self.jobs[job_id] for job_id in self.waiting(queue)][:limit]
+        held = [job_id for group in GROUPS for job_id in self.held[queue, group]]
+        waiting = [self.jobs[job_id] for job_id in [*self.waiting(queue), *held]][:limit]
         later = self.of(DELAYED, queue=queue) if delayed else []
         for job in waiting + later:
             self.remove(job)
@@ -264,7 +285,7 @@ class Model:
             self.forget(job.new.id)
 
     def _holder(self, key: tuple[str, str]) -> str:
-        holder, timed = self.held.get(key, ("", False))
+        holder, timed = self.keyed.get(key, ("", False))
         return holder if timed or holder in self.jobs else ""
 
     def _take(self, job: Known) -> str:
@@ -273,12 +294,12 @@ class Model:
             return ""
         if holder := self._holder(job.key):
             return holder
-        self.held[job.key] = (job.new.id, job.until.isdigit())
+        self.keyed[job.key] = (job.new.id, job.until.isdigit())
         return ""
 
     def _release(self, job: Known) -> None:
-        if job.key and self.held.get(job.key, ("",))[0] == job.new.id:
-            del self.held[job.key]
+        if job.key and self.keyed.get(job.key, ("",))[0] == job.new.id:
+            del self.keyed[job.key]
 
     def _take_over(self, job: Known, later: NewJob) -> None:
         level = job.new.priority if job.place == WAITING else later.priority
@@ -290,6 +311,8 @@ class Model:
         line = self.lines[job.new.queue, job.new.priority]
         if job.new.id in line:
             line.remove(job.new.id)
+        if job.place == HELD:
+            self.held[job.new.queue, job.group].remove(job.new.id)
 
     def _place(self, job: Known, place: str, *, front: bool = False) -> None:
         self._leave(job)
@@ -297,7 +320,7 @@ class Model:
             line = self.lines[job.new.queue, job.new.priority]
             line.insert(0 if front else len(line), job.new.id)
         self.ghosts.discard((place, job.new.queue, job.new.id))
-        job.place, job.token, job.due = place, "", None
+        job.place, job.token, job.due, job.group = place, "", None, ""
 
     def _keep_the_share(self, queue: str, taken: Priority) -> None:
         for level in Priority:
@@ -312,6 +335,11 @@ class Model:
         wanted: dict[str, Any] = {
             keys.waiting(queue, level): line for (queue, level), line in self.lines.items() if line
         }
+        for (queue, group), ids in self.held.items():
+            if ids:
+                wanted[keys.held(f"{queue}:{group}")] = list(ids)
+                wanted.setdefault(keys.groups(queue), {})[group] = PAST
+                wanted.setdefault(keys.deferred(queue), {}).update(dict.fromkeys(ids, AHEAD))
         for place, queue, job_id in self.ghosts:
             wanted.setdefault(_REGISTRIES[place](queue), {})[job_id] = PAST
         for job_id, job in self.jobs.items():
@@ -322,7 +350,7 @@ class Model:
             elif job.place in _REGISTRIES:
                 wanted.setdefault(_REGISTRIES[job.place](queue), {})[job_id] = PAST if job.due else AHEAD
             wanted[keys.job(job_id)] = [
-                job.place,
+                "deferred" if job.place == HELD else job.place,
                 job.token,
                 queue,
                 str(job.made),
@@ -330,8 +358,9 @@ class Model:
                 str(job.recoveries),
                 job.new.data.decode(),
                 self._lasts(job_id),
+                job.group,
             ]
-        for (queue, key), (holder, timed) in self.held.items():
+        for (queue, key), (holder, timed) in self.keyed.items():
             wanted[keys.unique(f"{queue}:{key}")] = [holder, not timed]
         for job_id, count in self.entries.items():
             if count:
@@ -342,7 +371,7 @@ class Model:
 
     def _lasts(self, job_id: str) -> bool:
         """What a job is and left behind has an end of its time only once the job has ended."""
-        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED)
+        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED, HELD)
 
 
 _SEEN = """
@@ -350,7 +379,8 @@ local t = redis.call('TIME')
 local now, found = t[1] + t[2] / 1e6, {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind = redis.call('TYPE', key).ok
-  if string.find(key, '^rq:queue:') and kind == 'list' then found[key] = redis.call('LRANGE', key, 0, -1)
+  if kind == 'list' and not string.find(key, '^cgjobs:wake:') then
+    found[key] = redis.call('LRANGE', key, 0, -1)
   elseif kind == 'zset' then
     local least = string.find(key, '^rq:wip:') and 9999999998 or now
     local members, all = {}, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
@@ -358,9 +388,9 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     found[key] = members
   elseif string.find(key, '^rq:job:') then
     local f = redis.call('HMGET', key, 'status', 'token', 'origin', 'number_of_retries', 'retries_left',
-                         'recoveries', 'data')
+                         'recoveries', 'data', 'held')
     found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
-                  redis.call('PTTL', key) == -1}
+                  redis.call('PTTL', key) == -1, f[8] or ''}
   elseif string.find(key, '^cgjobs:unique:') then
     found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}
   elseif string.find(key, '^rq:results:') then

@@ -17,6 +17,7 @@ from cgjobs.errors import (
     BrokerUnsupported,
     CgjobsError,
     ConfigError,
+    DependencyNotFound,
     Fault,
     FunctionsMissing,
     InvalidOption,
@@ -33,7 +34,19 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.model import Backoff, Cron, Job, JobState, Keep, Priority, Progress, QueueStats
+from cgjobs.model import (
+    Backoff,
+    BatchCounts,
+    Cron,
+    Dependency,
+    Job,
+    JobState,
+    Keep,
+    Priority,
+    Progress,
+    QueueStats,
+)
+from cgjobs.options import JobOptions
 from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
@@ -41,13 +54,20 @@ from cgjobs.subtype import Subtype, subtype
 if TYPE_CHECKING:
     from cgjobs.client import AsyncClient, Client
     from cgjobs.compat import perform
+    from cgjobs.flow import Flow
 
 # Loaded when they are called for: a plugin needs no client, and who enqueues has no need of rq.
-_LAZY = {"AsyncClient": "cgjobs.client", "Client": "cgjobs.client", "perform": "cgjobs.compat"}
+_LAZY = {
+    "AsyncClient": "cgjobs.client",
+    "Client": "cgjobs.client",
+    "Flow": "cgjobs.flow",
+    "perform": "cgjobs.compat",
+}
 
 __all__ = [
     "AsyncClient",
     "Backoff",
+    "BatchCounts",
     "BrokerDenied",
     "BrokerError",
     "BrokerUnavailable",
@@ -58,9 +78,12 @@ __all__ = [
     "ConfigError",
     "Context",
     "Cron",
+    "Dependency",
+    "DependencyNotFound",
     "Discard",
     "Event",
     "Fault",
+    "Flow",
     "FunctionsMissing",
     "InvalidOption",
     "InvalidPayload",
@@ -68,6 +91,7 @@ __all__ = [
     "JobCancelled",
     "JobFailed",
     "JobNotFound",
+    "JobOptions",
     "JobState",
     "JobStateError",
     "JobTimeout",

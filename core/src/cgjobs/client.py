@@ -17,14 +17,16 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 import attrs
 
 from cgjobs import loading, plugins
+from cgjobs.batch import AsyncBatch, Batch
 from cgjobs.broker import AsyncSender, Sender
-from cgjobs.broker.search import Filter
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
-from cgjobs.operations import Operations, queue_config
+from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
+from cgjobs.model import Backoff, Job, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.operations import Operations
 from cgjobs.options import JobOptions, UniqueUntil
 from cgjobs.plugins import Registry
+from cgjobs.queue import AsyncQueue, Queue
 
 DEFAULT_WAIT = timedelta(seconds=60)
 
@@ -47,6 +49,8 @@ class Options(TypedDict, total=False):
     debounce: timedelta | None
     debounce_at_most: timedelta | None
     tags: Sequence[str]
+    depends_on: Sequence[Job | str]
+    on_dependency_failure: Literal["fail", "ignore"]
     keep_completed: timedelta | Keep | None
     keep_failed: timedelta | Keep | None
 
@@ -89,6 +93,7 @@ class Client:
             InvalidPayload: Fields are wrong; lists all of them.
             InvalidOption: Options are wrong; lists all of them.
             SubtypeNotFound: No plugin has a handler for the payload's class.
+            DependencyNotFound: It depends on an id that no job has.
             BrokerUnavailable: No acknowledgement in time; the job may or may not have been added.
         """
         return self.enqueue_many([payload], **options)[0]
@@ -123,9 +128,49 @@ class Client:
         prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return self._sender.run(self.operations.enqueue(prepared))
 
+    def enqueue_flow(self, flow: Flow) -> Job:
+        """Enqueue a tree of jobs, all or none, in one call; a parent runs when its children have completed.
+
+        Returns:
+            The job at the root; its ``depends_on`` has the ids of its children.
+
+        Raises:
+            InvalidOption: An option is wrong, or there are more than 500 jobs.
+            InvalidPayload, SubtypeNotFound, BrokerUnavailable: As `enqueue` does.
+        """
+        return self._sender.run(enqueue_flow(self.operations, flow))
+
+    def enqueue_batch(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        on_done: attrs.AttrsInstance,
+        batch_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> Batch:
+        """Enqueue up to 10,000 jobs and one that runs when all of them have ended, in whatever way.
+
+        Args:
+            payloads: Of the jobs. They are added 500 in one call, and begin before all are there.
+            on_done: Of the callback.
+            batch_id: Its id, also the callback's, at most 123 characters. The same batch given again with the
+                same id adds what is missing: that is how to go on after a crash midway.
+            options: Of the jobs; not ``job_id`` and ``unique``.
+
+        Raises:
+            InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
+            BrokerUnavailable: No acknowledgement in time; the callback waits for what was not added.
+        """
+        steps = enqueue_batch(self.operations, payloads, on_done, batch_id, JobOptions(**options))
+        return self.batch(self._sender.run(steps))
+
+    def batch(self, batch_id: str) -> Batch:
+        """A handle to a batch."""
+        return Batch(batch_id, self.operations, self._sender.run)
+
     def queue(self, name: str) -> Queue:
         """A handle to a queue; raises `QueueNotFound` when no configuration and no plugin knows it."""
-        return Queue(queue_config(self.operations.config, self.operations.registry, name).name, self)
+        return Queue(self.operations.queue_name(name), self.operations, self._sender)
 
     def queues(self) -> dict[str, QueueStats]:
         """The numbers of all queues, by name."""
@@ -168,83 +213,6 @@ class Client:
         self.close()
 
 
-class Queue:
-    """One queue of a `Client`: look at its jobs, move them, hold it."""
-
-    def __init__(self, name: str, client: Client) -> None:
-        self.name = name
-        self._operations = client.operations
-        self._run = client._sender.run
-
-    def get(self, job_id: str) -> Job:
-        """The job; raises `JobNotFound`."""
-        return self._run(self._operations.get(job_id, self.name))
-
-    def find(self, job_id: str) -> Job | None:
-        """The job, or None."""
-        return self._run(self._operations.find(job_id, self.name))
-
-    def jobs(
-        self,
-        state: JobState,
-        *,
-        offset: int = 0,
-        limit: int = 50,
-        name: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
-    ) -> list[Job]:
-        """Jobs in one state: in the order in which they run, or the newest first when they have ended.
-
-        Args:
-            state: Their state.
-            offset: Leave out so many first.
-            limit: At most this many.
-            name: Only those of this subtype.
-            tag: Only those with this tag.
-            since: Only those created at this time (aware) or later. With one of these all jobs in the state
-                are looked at, 500 in a call, until ``limit`` are found; jobs that move may be missed.
-        """
-        wanted = Filter(name, tag, since)
-        return self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
-
-    def remove(self, job_id: str) -> None:
-        """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
-        self._run(self._operations.remove(job_id, self.name))
-
-    def retry(self, job_id: str) -> Job:
-        """Give an ended job all its attempts again; raises `JobNotFound`, `JobStateError`."""
-        return self._run(self._operations.retry(job_id, self.name))
-
-    def cancel(self, job_id: str) -> JobState:
-        """End a job on purpose; raises `JobNotFound`, or `JobStateError` when it has ended.
-
-        A job that waits ends at once. A running one is told within a second: an ``async def`` handler is
-        cancelled, a ``def`` handler meets `JobCancelled` at its next ``ctx.progress``. One that completes all
-        the same has completed.
-
-        Returns:
-            The state it was in.
-        """
-        return self._run(self._operations.cancel(job_id, self.name))
-
-    def pause(self) -> bool:
-        """Hold the queue; nothing starts once this has returned. Gives whether that changed something."""
-        return self._run(self._operations.pause(self.name))
-
-    def resume(self) -> bool:
-        """Let the queue go on. Gives whether that changed something."""
-        return self._run(self._operations.resume(self.name))
-
-    def drain(self, *, delayed: bool = False) -> int:
-        """Remove all waiting jobs, the delayed ones too when asked; gives how many."""
-        return self._run(self._operations.drain(self.name, delayed=delayed))
-
-    def stats(self) -> QueueStats:
-        """The queue's six numbers, all at one moment."""
-        return self._run(self._operations.stats([self.name]))[self.name]
-
-
 class AsyncClient:
     """`Client` for asyncio: the same methods but `load_functions`, awaited. Belongs to one event loop."""
 
@@ -272,9 +240,29 @@ class AsyncClient:
         prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return await self._sender.run(self.operations.enqueue(prepared))
 
+    async def enqueue_flow(self, flow: Flow) -> Job:
+        """Enqueue a tree of jobs, like `Client.enqueue_flow`."""
+        return await self._sender.run(enqueue_flow(self.operations, flow))
+
+    async def enqueue_batch(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        on_done: attrs.AttrsInstance,
+        batch_id: str | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncBatch:
+        """Enqueue jobs and their callback, like `Client.enqueue_batch`."""
+        steps = enqueue_batch(self.operations, payloads, on_done, batch_id, JobOptions(**options))
+        return self.batch(await self._sender.run(steps))
+
+    def batch(self, batch_id: str) -> AsyncBatch:
+        """A handle to a batch."""
+        return AsyncBatch(batch_id, self.operations, self._sender.run)
+
     def queue(self, name: str) -> AsyncQueue:
         """A handle to a queue; raises `QueueNotFound`."""
-        return AsyncQueue(queue_config(self.operations.config, self.operations.registry, name).name, self)
+        return AsyncQueue(self.operations.queue_name(name), self.operations, self._sender)
 
     async def queues(self) -> dict[str, QueueStats]:
         """The numbers of all queues, by name."""
@@ -305,62 +293,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class AsyncQueue:
-    """One queue of an `AsyncClient`; its methods are those of `Queue`, awaited."""
-
-    def __init__(self, name: str, client: AsyncClient) -> None:
-        self.name = name
-        self._operations = client.operations
-        self._run = client._sender.run
-
-    async def get(self, job_id: str) -> Job:
-        """The job; raises `JobNotFound`."""
-        return await self._run(self._operations.get(job_id, self.name))
-
-    async def find(self, job_id: str) -> Job | None:
-        """The job, or None."""
-        return await self._run(self._operations.find(job_id, self.name))
-
-    async def jobs(
-        self,
-        state: JobState,
-        *,
-        offset: int = 0,
-        limit: int = 50,
-        name: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
-    ) -> list[Job]:
-        """Jobs in one state, like `Queue.jobs`."""
-        wanted = Filter(name, tag, since)
-        return await self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
-
-    async def remove(self, job_id: str) -> None:
-        """Take a job out, like `Queue.remove`."""
-        await self._run(self._operations.remove(job_id, self.name))
-
-    async def retry(self, job_id: str) -> Job:
-        """Give an ended job all its attempts again, like `Queue.retry`."""
-        return await self._run(self._operations.retry(job_id, self.name))
-
-    async def cancel(self, job_id: str) -> JobState:
-        """End a job on purpose, like `Queue.cancel`."""
-        return await self._run(self._operations.cancel(job_id, self.name))
-
-    async def pause(self) -> bool:
-        """Hold the queue, like `Queue.pause`."""
-        return await self._run(self._operations.pause(self.name))
-
-    async def resume(self) -> bool:
-        """Let the queue go on, like `Queue.resume`."""
-        return await self._run(self._operations.resume(self.name))
-
-    async def drain(self, *, delayed: bool = False) -> int:
-        """Remove all waiting jobs, like `Queue.drain`."""
-        return await self._run(self._operations.drain(self.name, delayed=delayed))
-
-    async def stats(self) -> QueueStats:
-        """The queue's six numbers."""
-        return (await self._run(self._operations.stats([self.name])))[self.name]

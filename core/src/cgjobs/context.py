@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from cgjobs.model import Job
+from cgjobs.model import Dependency, Job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +41,9 @@ class Context(Protocol):
     @property
     def log(self) -> Logger:
         """A logger that adds the job's queue, id and correlation id to each line."""
+
+    def dependencies(self) -> Mapping[str, Dependency]:
+        """What became of the jobs that this one depended on, by id, in the order in which they were named."""
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is; call it once per batch.

@@ -64,6 +64,7 @@ class Promoter:
             self._tell(Event("queue_resumed", queue))
         self._paused = seen.paused
         tell_set_aside(seen.set_aside, self._tell)
+        tell_dropped(seen.dropped, self._tell)
         await self._release([item for item in seen.held if self._can_run(item[1])])
         if seen.promoted >= _AT_ONCE:
             return None
@@ -91,6 +92,7 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
             else:
                 tell(Event("job_recovered", queue, job_id))
         tell_set_aside(seen.set_aside, tell)
+        tell_dropped(seen.dropped, tell)
 
 
 async def cancel_asked(send: Send, worker: str, cancel: Callable[[frozenset[tuple[str, str]]], None]) -> None:
@@ -100,6 +102,12 @@ async def cancel_asked(send: Send, worker: str, cancel: Callable[[frozenset[tupl
         heard = await send(moves.cancels(worker, heard))
         cancel(heard)
         await asyncio.sleep(_LOOK.total_seconds())
+
+
+def tell_dropped(jobs: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:
+    """Tell of the jobs that failed without having run."""
+    for job in jobs:
+        tell(Event("job_failed", job.queue, job.entry, error=job.reason))
 
 
 def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], None]) -> None:

@@ -13,6 +13,7 @@
     ├── ProcessorNotFound      (LookupError)
     ├── SubtypeNotFound        (LookupError)
     ├── JobNotFound            (LookupError)
+    │   └── DependencyNotFound                    a new job depends on one that does not exist
     ├── JobStateError          (RuntimeError)     the job's state forbids the move
     ├── JobFailed              (RuntimeError)     the awaited job ended in a failure
     ├── WaitTimeout            (TimeoutError)     the awaited job has not ended yet
@@ -133,6 +134,27 @@ class JobNotFound(_Unknown):
     """No job has this id: never enqueued, removed, or its retention has ended."""
 
     noun = "job"
+
+
+class DependencyNotFound(JobNotFound):
+    """A new job depends on an id that no job has; nothing was enqueued.
+
+    Args:
+        job_id: The new job.
+        dependency: The id that it depends on.
+    """
+
+    def __init__(self, job_id: str, dependency: str) -> None:
+        self.job_id, self.dependency = job_id, dependency
+        hint = (
+            f"Job {job_id!r} cannot depend on it, and nothing was enqueued: it was never enqueued, it was "
+            "removed, or it has completed and was not kept. Enqueue both as a flow, or keep the first with "
+            "keep_completed."
+        )
+        super().__init__(dependency, hint=hint)
+
+    def __reduce__(self) -> tuple[type[DependencyNotFound], tuple[str, str]]:
+        return type(self), (self.job_id, self.dependency)
 
 
 class JobStateError(CgjobsError, RuntimeError):

@@ -40,7 +40,17 @@ _CANCEL_PATIENCE = 0.5  # for a handler that was told to stop
 _END_PATIENCE = 2.0  # for the exit code of one that closed its socket
 _CLOSE_PATIENCE = 2.0  # for closing what an idle child has opened
 _LONGEST_MESSAGE = 64 * 2**20
-_FACTS = ("queue", "id", "token", "retries_made", "retries_left", "recoveries", "created_at", "priority")
+_FACTS = (
+    "queue",
+    "id",
+    "token",
+    "retries_made",
+    "retries_left",
+    "recoveries",
+    "created_at",
+    "priority",
+    "dependencies",
+)
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ LEASES = "cgjobs:leases"
 EVENTS = "cgjobs:events"
 METRICS = "cgjobs:metrics"
 QUARANTINE = "cgjobs:quarantine"
+ENDINGS = "cgjobs:endings"
 
 
 def job(job_id: str) -> str:
@@ -58,6 +59,21 @@ def deferred(queue: str) -> str:
 def cancelled(queue: str) -> str:
     """Sorted set of cancelled jobs."""
     return f"rq:canceled:{queue}"
+
+
+def dependents(job_id: str) -> str:
+    """Set of the jobs that wait for one job."""
+    return f"rq:job:{job_id}:dependents"
+
+
+def depends_on(job_id: str) -> str:
+    """Set of the jobs that one job depends on, for RQ, which writes two colons."""
+    return f"rq:job::{job_id}:dependencies"
+
+
+def dependencies(job_id: str) -> str:
+    """Hash of what became of the jobs that one job depends on."""
+    return f"cgjobs:dependencies:{job_id}"
 
 
 def worker(name: str) -> str:

@@ -178,6 +178,22 @@ class AttemptError:
 
 
 @attrs.frozen
+class Dependency:
+    """What became of a job that another one depends on.
+
+    Args:
+        state: How it ended; a removed one counts as cancelled.
+        result: What it returned, in wire form; None when nothing.
+        result_dropped: True when it returned something too large to be handed on: more than 48 KiB of JSON,
+            or more than 768 KiB together with the others.
+    """
+
+    state: JobState
+    result: Any = None
+    result_dropped: bool = False
+
+
+@attrs.frozen
 class Job:
     """One job as the broker has it.
 
@@ -200,6 +216,7 @@ class Job:
         worker: Name of the worker that has or had it, or ``""``.
         errors: The errors of its attempts, oldest first (the last 50).
         result: What the handler returned, in wire form; None when nothing or not kept.
+        depends_on: Ids of the jobs that must end before it starts.
         duplicate: True when an enqueue found this id or its unique key taken and added nothing.
         tags: The words to find it by.
         debounced: How many further enqueues were taken into it; it has the payload of the last one.
@@ -227,12 +244,33 @@ class Job:
     worker: str = ""
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
+    depends_on: tuple[str, ...] = ()
     duplicate: bool = False
     tags: tuple[str, ...] = ()
     debounced: int = 0
     payload_version: int = 1
     held: str = ""
     held_reason: str = ""
+
+
+@attrs.frozen
+class BatchCounts:
+    """How far a batch is.
+
+    Args:
+        total: Its jobs.
+        done: Those that have ended, in whatever way.
+        failed: Those of them that failed, or were cancelled or removed.
+    """
+
+    total: int
+    done: int
+    failed: int
+
+    @property
+    def pending(self) -> int:
+        """Jobs that have not ended."""
+        return self.total - self.done
 
 
 @attrs.frozen

@@ -160,7 +160,8 @@ class Operations:
             id=job_id,
             queue=queue.name,
             name=subtype.name,
-            state=JobState.DELAYED if options.is_later else JobState.WAITING,
+            state=_state(options),
+            depends_on=options.dependency_ids,
             payload=wire,
             priority=priority,
             attempts=attempts,
@@ -172,7 +173,11 @@ class Operations:
         return new, job
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
-        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it."""
+        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it.
+
+        Raises:
+            DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
+        """
         jobs: list[Job] = []
         for start in range(0, len(prepared), BATCH):
             batch = prepared[start : start + BATCH]
@@ -245,6 +250,10 @@ class Operations:
         """The six numbers of each queue, all at one moment."""
         readings: dict[str, reads.QueueReading] = yield reads.stats(queues)
         return {name: reading.stats for name, reading in readings.items()}
+
+    def queue_name(self, name: str) -> str:
+        """The name of a queue that is known; raises `QueueNotFound`."""
+        return queue_config(self.config, self.registry, name).name
 
     def queue_names(self) -> Steps[list[str]]:
         """Every queue that is configured, provided by a plugin, or in the broker."""
@@ -359,6 +368,12 @@ def _kept(
     if kept.count is not None:
         extra[field] = str(kept.count)
     return kept.age
+
+
+def _state(options: JobOptions) -> JobState:
+    if options.depends_on:
+        return JobState.DEFERRED
+    return JobState.DELAYED if options.is_later else JobState.WAITING
 
 
 def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import attrs
 import orjson
 
 from cgjobs.errors import Fault, InvalidOption
-from cgjobs.model import Backoff, Keep, Priority
+from cgjobs.model import Backoff, Job, Keep, Priority
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 UNIQUE = re.compile(r"[\x20-\x7e]{1,200}\Z")
@@ -20,8 +21,12 @@ TAG = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}\Z")
 MOST_TAGS = 10
 CORRELATION_ID = re.compile(r"[\x20-\x7e]{1,128}\Z")
 MAX_ATTEMPTS = 1000
+MAX_DEPENDENCIES = 1000
 MAX_DELAY = timedelta(days=3653)
-_RIVALS = {"throttle": ("unique_until",), "debounce": ("unique_until", "throttle", "delay", "at")}
+_RIVALS = {
+    "throttle": ("unique_until",),
+    "debounce": ("unique_until", "throttle", "delay", "at", "depends_on"),
+}
 UniqueUntil = Literal["started", "done"] | timedelta
 """How long a unique key is held."""
 
@@ -52,11 +57,15 @@ class JobOptions:
         throttle: At most one job of the key in this time, the first: ``unique_until=throttle``. Needs a key.
         debounce: Wait this long for a further job with the key; each one that comes replaces the payload and
             the options of the one that waits, and starts the wait anew, so the last one runs. A job that has
-            started is left alone. Needs a key, not together with ``delay``, ``at``, ``throttle`` or
-            ``unique_until``.
+            started is left alone. Needs a key, not together with ``delay``, ``at``, ``throttle``,
+            ``unique_until`` or ``depends_on``.
         debounce_at_most: No longer than this in all, however many come; at least ``debounce``, ten times that
             when None.
         tags: Up to 10 words to find it by, each 1 to 64 printable ASCII characters without space and comma.
+        depends_on: Jobs, or ids of jobs, that must complete first, at most 1000, in whatever queues. Until
+            then it is deferred; a delay begins when the last one has ended.
+        on_dependency_failure: What becomes of it when one of them fails, or is cancelled or removed: it is to
+            ``fail`` too, or to ``ignore`` that and run when all have ended.
         keep_completed: How long the job is kept once completed; zero removes it at once. A `Keep` says also
             with how many others of its queue.
         keep_failed: The same once failed.
@@ -77,6 +86,8 @@ class JobOptions:
     debounce: timedelta | None = None
     debounce_at_most: timedelta | None = None
     tags: Sequence[str] = ()
+    depends_on: Sequence[Job | str] = ()
+    on_dependency_failure: Literal["fail", "ignore"] = "fail"
     keep_completed: timedelta | Keep | None = None
     keep_failed: timedelta | Keep | None = None
 
@@ -86,9 +97,15 @@ class JobOptions:
         Args:
             keyed: Whether the job has a unique key even when none is given here.
         """
-        faults = [*self._when(), *self._numbers(), *self._names(), *self._keys(keyed)]
+        faults = [*self._when(), *self._numbers(), *self._names(), *self._keys(keyed), *self._dependencies()]
         if faults:
             raise InvalidOption("the job's options", faults)
+
+    @property
+    def dependency_ids(self) -> tuple[str, ...]:
+        """The ids of the jobs that must complete first, each once. Call `check` first."""
+        found = (other.id if isinstance(other, Job) else other for other in self.depends_on)
+        return tuple(dict.fromkeys(found))
 
     @property
     def due(self) -> timedelta | datetime | None:
@@ -117,6 +134,8 @@ class JobOptions:
             fields["debounce"] = _milliseconds(self.debounce_at_most or 10 * self.debounce)
         if self.tags:
             fields["tags"] = orjson.dumps(list(dict.fromkeys(self.tags))).decode()
+        if dependencies := self.dependency_ids:
+            fields |= dependency_fields(dependencies, ignore_failures=self.on_dependency_failure == "ignore")
         return fields
 
     def _when(self) -> list[Fault]:
@@ -146,6 +165,23 @@ class JobOptions:
             faults.append(Fault("attempts", f"{self.attempts} is not from 1 to {MAX_ATTEMPTS}"))
         if self.timeout is not None and self.timeout <= timedelta(0):
             faults.append(Fault("timeout", f"{self.timeout} is not above zero"))
+        return faults
+
+    def _dependencies(self) -> list[Fault]:
+        if isinstance(self.depends_on, (str, Job)):
+            return [Fault("dependsOn", f"give a list: [{getattr(self.depends_on, 'id', self.depends_on)!r}]")]
+        faults = [
+            Fault("dependsOn", f"{str(other)[:140]!r} is no job and no id of a job")
+            for other in self.depends_on
+            if not isinstance(other, Job) and not (isinstance(other, str) and JOB_ID.match(other))
+        ]
+        if (size := len(self.depends_on)) > MAX_DEPENDENCIES:
+            faults.append(
+                Fault("dependsOn", f"{size} are more than {MAX_DEPENDENCIES}; use a batch for more")
+            )
+        if self.on_dependency_failure not in ("fail", "ignore"):
+            hint = f"{self.on_dependency_failure!r} is neither fail nor ignore"
+            faults.append(Fault("onDependencyFailure", hint))
         return faults
 
     def _names(self) -> list[Fault]:
@@ -182,7 +218,7 @@ class JobOptions:
             faults += [
                 Fault(name, f"give either {name} or {other}, not both")
                 for other in rivals
-                if getattr(self, other) is not None
+                if getattr(self, other)
             ]
         most = self.debounce_at_most
         if most is not None and self.debounce is None:
@@ -204,3 +240,9 @@ def until_fault(until: object) -> str:
 
 def _milliseconds(duration: timedelta) -> str:
     return str(math.ceil(duration.total_seconds() * 1000))
+
+
+def dependency_fields(ids: Sequence[str], *, ignore_failures: bool) -> dict[str, str]:
+    """What a job depends on, in the fields of its hash that RQ has for it."""
+    fields = {"dependency_id": ids[0], "dependency_ids": json.dumps(ids)}
+    return {**fields, "allow_dependency_failures": "1"} if ignore_failures else fields

@@ -13,11 +13,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
 
+from cgjobs.broker.dependents import dependency
 from cgjobs.broker.reads import time as read_time
 from cgjobs.broker.values import Claimed, Settlement
 from cgjobs.codec import Envelope
 from cgjobs.context import Logger
-from cgjobs.model import Job, JobState, Priority, Progress
+from cgjobs.model import Dependency, Job, JobState, Priority, Progress
 from cgjobs.outcomes import JobCancelled
 from cgjobs.resources import Resources
 
@@ -106,6 +107,7 @@ class RunContext:
             created_at=read_time(claimed.created_at.encode()),
             started_at=datetime.now(UTC),
             timeout=self._timeout,
+            depends_on=tuple(claimed.dependencies),
             payload_version=self._envelope.payload_version,
         )
 
@@ -118,6 +120,10 @@ class RunContext:
             job_id=self._run.claimed.id,
         )
         return logger
+
+    def dependencies(self) -> dict[str, Dependency]:
+        """What became of the jobs that this one depended on."""
+        return {job_id: dependency(end) for job_id, end in self._run.claimed.dependencies.items()}
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is; raises `JobCancelled` when it was taken away."""

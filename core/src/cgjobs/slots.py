@@ -51,7 +51,7 @@ class Slots:
         for queue, places in wants.items():
             self._free[queue] += places
         self._hungry.difference_update(wants)
-        self._hungry.update(left)
+        self._hungry.update(queue for queue in left if queue in self._free)
         self.changed.set()
 
     def woken(self, queues: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
 
-from cgjobs.model import Job, JobState, Progress
+from cgjobs.model import Dependency, Job, JobState, Progress
 from cgjobs.outcomes import JobCancelled
 
 P = ParamSpec("P")
@@ -66,6 +66,7 @@ class RecordingContext:
         attempt: Which attempt it believes to be, from 1.
         settings: Settings objects, found by their class.
         uses: Stand-ins by factory: ``ctx.use(factory, ...)`` gives ``uses[factory]`` and opens nothing.
+        dependencies: What ``ctx.dependencies()`` gives.
         cancel_after: Raise `JobCancelled` at the report with this number, from 1. None: never.
 
     Attributes:
@@ -80,6 +81,7 @@ class RecordingContext:
         attempt: int = 1,
         settings: Iterable[object] = (),
         uses: Mapping[Callable[..., Any], Any] | None = None,
+        dependencies: Mapping[str, Dependency] | None = None,
         cancel_after: int | None = None,
     ) -> None:
         self.job = Job(
@@ -99,6 +101,7 @@ class RecordingContext:
         self._uses = dict(uses or {})
         self._opened: dict[Any, Any] = {}
         self._stack = contextlib.ExitStack()
+        self._dependencies = dict(dependencies or {})
         self._cancel_after = cancel_after
 
     def __enter__(self) -> RecordingContext:
@@ -108,6 +111,10 @@ class RecordingContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def dependencies(self) -> dict[str, Dependency]:
+        """What the test said became of the jobs that this one depended on."""
+        return dict(self._dependencies)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Keep the report; raises `JobCancelled` when told to."""

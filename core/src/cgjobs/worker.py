@@ -27,6 +27,7 @@ from cgjobs.duties import (
     cancel_asked,
     flush_progress,
     reap_expired,
+    tell_dropped,
     tell_set_aside,
     write_progress,
 )
@@ -245,8 +246,7 @@ class Worker:
         for claimed in turn.jobs:
             self._start(Run(claimed))
         tell_set_aside(turn.set_aside, self._tell)
-        for job in turn.dropped:
-            self._tell(Event("job_failed", job.queue, job.entry, error=job.reason))
+        tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
             self._report(run, settlement, stale=run.claimed.id in refused)

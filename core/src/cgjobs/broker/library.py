@@ -18,6 +18,7 @@ NAME = f"cgjobs{PROTOCOL}"
 # In the order of use: a file may call what an earlier one defines.
 _FILES = (
     "prelude",
+    "dependents",
     "held",
     "enqueue",
     "claim",

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from cgjobs.broker.call import Call, Command, fcall
-from cgjobs.broker.replies import number, text
+from cgjobs.broker.replies import dependency_ids, number, text
 from cgjobs.broker.values import (
     STATES,
     Claimed,
@@ -23,7 +23,7 @@ from cgjobs.broker.values import (
     Turn,
     milliseconds,
 )
-from cgjobs.errors import JobNotFound, JobStateError
+from cgjobs.errors import DependencyNotFound, JobNotFound, JobStateError
 from cgjobs.model import JobState
 
 
@@ -33,16 +33,22 @@ def new_nonce() -> str:
 
 
 def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool | str]]:
-    """Add jobs.
+    """Add jobs, those that others depend on before them.
 
     Gives for each True when it was added, False when another job has its id, or the id of the job that has
     its unique key.
     """
-    nonce = new_nonce()
-    arguments = [argument for job in jobs for argument in job.arguments()]
+    nonce, new = new_nonce(), tuple(jobs)
+    arguments = [argument for job in new for argument in job.arguments()]
+
+    def parse(reply: list[Any]) -> list[bool | str]:
+        if reply and reply[0] == -1:
+            raise DependencyNotFound(new[reply[1]].id, text(reply[2]))
+        return [added == 1 if isinstance(added, int) else text(added) for added in reply]
+
     return Call(
         (fcall("enqueue", nonce, 0, *arguments),),
-        lambda reply: [added == 1 if isinstance(added, int) else text(added) for added in reply],
+        parse,
         (fcall("enqueue", nonce, 1, *arguments),),
     )
 
@@ -90,8 +96,10 @@ def turn(
     return Call((settle(0),), lambda reply: parse(*reply), (settle(1),))
 
 
-def _claimed(fields: list[bytes], token: str) -> Claimed:
-    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff = fields
+def _claimed(fields: list[Any], token: str) -> Claimed:
+    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *dependencies = (
+        fields
+    )
     return Claimed(
         queue.decode(),
         job_id.decode(),
@@ -104,7 +112,15 @@ def _claimed(fields: list[bytes], token: str) -> Claimed:
         text(priority),
         text(timeout_ms),
         text(backoff),
+        _ends(*dependencies[0]) if dependencies else {},
     )
+
+
+def _ends(ids: bytes, flat: list[bytes]) -> dict[str, str]:
+    """What became of the dependencies, in the order in which they were named."""
+    ends = {text(job_id): text(end) for job_id, end in zip(*[iter(flat)] * 2, strict=True)}
+    named = [job_id for job_id in dependency_ids(ids) if job_id in ends]
+    return {job_id: ends[job_id] for job_id in (*named, *(ends.keys() - set(named)))}
 
 
 def renew(
@@ -132,7 +148,7 @@ def reap(*, max_crashes: int, limit: int = 500) -> Call[Reaping]:
     """Take back jobs whose lease ended."""
     return Call(
         (fcall("reap", max_crashes, limit),),
-        lambda reply: Reaping(tuple(_triples(reply[0])), _set_aside(reply[1])),
+        lambda reply: Reaping(tuple(_triples(reply[0])), *map(_set_aside, reply[1:])),
     )
 
 
@@ -148,10 +164,16 @@ def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
     """Make due jobs ready."""
 
     def parse(reply: list[Any]) -> Promotion:
-        promoted, due_ms, paused, set_aside, held = reply
+        promoted, due_ms, paused, set_aside, held, dropped = reply
         next_due = None if due_ms < 0 else timedelta(milliseconds=due_ms)
-        groups = tuple((text(queue), text(group)) for queue, group in zip(*[iter(held)] * 2, strict=True))
-        return Promotion(promoted, next_due, frozenset(map(text, paused)), _set_aside(set_aside), groups)
+        return Promotion(
+            promoted,
+            next_due,
+            frozenset(map(text, paused)),
+            _set_aside(set_aside),
+            tuple((text(queue), text(group)) for queue, group in zip(*[iter(held)] * 2, strict=True)),
+            _set_aside(dropped),
+        )
 
     return Call((fcall("promote", limit, *queues),), parse)
 

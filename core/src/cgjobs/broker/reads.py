@@ -15,7 +15,7 @@ import orjson
 
 from cgjobs import keys
 from cgjobs.broker.call import Call, fcall_ro, together
-from cgjobs.broker.replies import duration, number, text
+from cgjobs.broker.replies import dependency_ids, duration, number, text
 from cgjobs.broker.values import STATES
 from cgjobs.codec import Codec, Unreadable
 from cgjobs.config import LimitConfig
@@ -31,17 +31,19 @@ _TRACEBACK_BYTES = 64 * 1024  # shown of one error; a bomb in the results stream
 
 @attrs.frozen
 class QueueReading:
-    """`QueueStats`, and what else a look at a queue shows.
+    """`QueueStats`, and what else is known of a queue.
 
     Args:
         stats: The six numbers.
         waiting_since: Since when the job that waits longest has been ready, by the server's clock.
         held: How many of the waiting jobs are held.
+        deferred: Jobs that wait for other jobs.
     """
 
     stats: QueueStats
     waiting_since: datetime | None
     held: int = 0
+    deferred: int = 0
 
 
 def job(job_id: str) -> Call[Job | None]:
@@ -109,6 +111,7 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
                 ),
                 time(row[6]),
                 row[7],
+                row[8],
             )
             for queue, row in zip(wanted, reply, strict=True)
         }
@@ -248,6 +251,7 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         result=result,
         tags=tags(fields.get("tags")),
         debounced=number(fields.get("debounced", b"0")),
+        depends_on=dependency_ids(fields.get("dependency_ids", b"")),
         payload_version=version,
         held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
         held_reason=text(fields.get("held_reason", b"")) if _state(fields) is JobState.HELD else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 
@@ -24,3 +25,12 @@ def duration(value: bytes | str, unit: timedelta) -> timedelta | None:
         return number(value) * unit or None
     except OverflowError:
         return None
+
+
+def dependency_ids(value: bytes | str) -> tuple[str, ...]:
+    """The ids in RQ's field ``dependency_ids``, none for what is no array of texts."""
+    try:
+        found = json.loads(value or "[]")
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(item for item in found if isinstance(item, str)) if isinstance(found, list) else ()

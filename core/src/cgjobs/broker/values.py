@@ -115,6 +115,8 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+    """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
 
 @attrs.frozen
@@ -171,7 +173,7 @@ class Turn:
         jobs: What was claimed.
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
-        dropped: Jobs that had expired; they have failed.
+        dropped: Jobs that have failed, since they had expired or a dependency of theirs failed.
     """
 
     refused: tuple[str, ...]
@@ -191,6 +193,7 @@ class Promotion:
         paused: Those of the queues asked for that are paused.
         set_aside: What was no job.
         held: (queue, group) of each group of held jobs that a worker may be able to run.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     promoted: int
@@ -198,6 +201,7 @@ class Promotion:
     paused: frozenset[str]
     set_aside: tuple[SetAside, ...]
     held: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[SetAside, ...] = ()
 
 
 @attrs.frozen
@@ -220,10 +224,12 @@ class Reaping:
     Args:
         jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
+        dropped: Jobs that have failed since a dependency of theirs did.
     """
 
     jobs: tuple[tuple[str, str, str], ...]
     set_aside: tuple[SetAside, ...]
+    dropped: tuple[SetAside, ...] = ()
 
 
 def milliseconds(duration: timedelta) -> int:

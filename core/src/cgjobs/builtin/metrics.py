@@ -177,6 +177,7 @@ def _sizes(readings: Mapping[str, reads.QueueReading]) -> Iterator[Any]:
         row = reading.stats
         size.add_metric([name, "waiting"], row.waiting - reading.held)  # each job in one state, for sums
         size.add_metric([name, "held"], reading.held)
+        size.add_metric([name, "deferred"], reading.deferred)
         for state in ("active", "delayed", "failed"):
             size.add_metric([name, state], getattr(row, state))
         paused.add_metric([name], int(row.paused))

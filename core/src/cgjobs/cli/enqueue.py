@@ -217,7 +217,7 @@ def _signature(options: Sequence[PayloadOption]) -> list[inspect.Parameter]:
             show_default=False,
             allow_leading_hyphen=flag == "--data",
         )
-        parameters.append(_option(_parameter(flag), str, chosen))
+        parameters.append(_option(_parameter(flag), list[str] if metavar == "ID..." else str, chosen))
     for flag, text in _OUR_FLAGS.items():
         chosen = Parameter(name=flag, help=text, group=_COMMAND, show_default=False)
         parameters.append(_option(_parameter(flag), bool, chosen))

@@ -8,13 +8,16 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cgjobs import hold
+from cgjobs.broker import dependents
+from cgjobs.broker.dependents import Links
 from cgjobs.cli.exits import OK, exit_code
 from cgjobs.cli.jobs import hidden
 from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
 from cgjobs.cli.session import Shared, confirm
 from cgjobs.duration import format_duration
 from cgjobs.errors import CgjobsError
-from cgjobs.model import Job, JobState
+from cgjobs.model import Dependency, Job, JobState
+from cgjobs.wire.record import plain
 
 app = App(name="job", help="Show, retry, cancel or remove one job.")
 _Ids = Annotated[str, Parameter(name="ID", required=True)]
@@ -31,10 +34,11 @@ def show_job(
         as_json: Print one JSON document.
     """
     job = hidden(session.run(session.operations.get(job_id)), session)
+    links: Links = session.send(dependents.links(job_id))
     if as_json:
-        show_json(job)
+        show_json({**plain(job), "dependents": list(links.dependents)})
     else:
-        _show(job)
+        _show(job, links)
 
 
 @app.command
@@ -110,7 +114,7 @@ def _tell(job_id: str, move: str, *, as_json: bool, **more: str) -> None:
         talk(f"job {job_id!r} {move}")
 
 
-def _show(job: Job) -> None:
+def _show(job: Job, links: Links) -> None:
     times = (
         ("created", job.created_at),
         ("started", job.started_at),
@@ -134,6 +138,11 @@ def _show(job: Job) -> None:
         "worker": job.worker,
         **{name: moment(at) for name, at in times if at is not None},
         "progress": _progress(job),
+        "depends on": _several(
+            [f"{other} ({_end(links.dependencies.get(other))})" for other in job.depends_on],
+            len(job.depends_on),
+        ),
+        "waited for by": _several(links.dependents, links.total),
     }
     for name, value in facts.items():
         if value is not None and value != "":
@@ -145,6 +154,15 @@ def _show(job: Job) -> None:
         show(f"attempt {error.attempt}, {moment(error.at)}, worker {error.worker}: {error.error}")
         if error.traceback:
             show(_indented(error.traceback.rstrip()))
+
+
+def _end(became: Dependency | None) -> str:
+    return "not ended" if became is None else became.state
+
+
+def _several(shown: Sequence[str], total: int, most: int = 10) -> str:
+    rest = total - min(len(shown), most)
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest else "")
 
 
 def _held(job: Job) -> str:

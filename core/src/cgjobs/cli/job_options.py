@@ -38,6 +38,8 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
     ),
     "--debounce-at-most": ("DURATION", "Wait no longer than this in all. [default: ten times --debounce]"),
     "--tag": ("TAG,TAG", "Words to find it by, separated by commas."),
+    "--depends-on": ("ID...", "A job that must complete first; several, or several times, for more."),
+    "--on-dependency-failure": ("fail|ignore", "What it does when one of them fails. [default: fail]"),
     "--keep-completed": (
         "DURATION[,COUNT]",
         "How long the job is kept once completed, and with how many others at most.",
@@ -107,6 +109,11 @@ def _text(value: object) -> str:
     raise ValueError(f"{value!r} is no text")
 
 
+def _ids(value: object) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    return [job_id for item in given for job_id in _text(item).split(",")]
+
+
 def _key(value: object) -> str | Literal[False]:
     """A unique key; ``""``, in JSON also ``false``, for none."""
     return False if value in ("", False) else _text(value)
@@ -160,6 +167,8 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "LEVEL": _text,
     "KEY": _key,
     "TAG,TAG": _tags,
+    "fail|ignore": _text,
+    "ID...": _ids,
     "TEXT": _text,
 }
 

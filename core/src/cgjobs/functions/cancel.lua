@@ -4,7 +4,8 @@
 -- Gives the state it was in (RQ's name, or held), 'missing', or '!' and the state that forbids it.
 define('cancel', {'allow-oom'}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'failure_ttl', 'unique', 'worker_name', 'token', 'held')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'failure_ttl', 'unique', 'worker_name', 'token', 'held',
+                       'dependents', 'dependency_id')
   if not f or not f[1] or not f[2] then return 'missing' end
   local status, queue = f[1], f[2]
   if status == 'started' then
@@ -15,7 +16,9 @@ define('cancel', {'allow-oom'}, function(_, args)
   elseif status == 'queued' or status == 'scheduled' or status == 'deferred' then
     local sec, usec = now()
     unlist(queue, id, level_of(f[3]), status, f[8])
-    end_cancelled(queue, id, f[5], sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+    local ttl = ttl_of(f[4], DEFAULT_FAILURE_TTL)
+    end_cancelled(queue, id, f[5], sec, usec, ttl)
+    ended(id, 'cancelled', f[9], f[10], ttl)
     publish({{'cancelled', queue, id, ''}})
   else
     return '!' .. status

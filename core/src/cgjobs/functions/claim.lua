@@ -1,9 +1,9 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
 -- Gives {jobs, left, set aside, dropped}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
---       priority, timeout_ms, backoff}; left: (queue, waiting jobs) for each queue that still has some;
+--       priority, timeout_ms, backoff} and, of a job with dependencies, {their ids as JSON, id and end of each}; left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
---       dropped: (queue, id, reason) for each job that had expired.
+--       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did.
 -- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
 
 -- Pop up to n ids, level by level when the queue has levels.
@@ -29,10 +29,14 @@ local function take(queue, n, levels)
 end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
-                      'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at'}
+                      'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at', 'dependents',
+                      'dependency_ids'}
 
 local function claimed_reply(queue, id, f)
-  return {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '', f[9] or ''}
+  local reply = {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '',
+                 f[9] or ''}
+  if f[15] then reply[11] = {f[15], safe('HGETALL', dependencies_key(id))} end
+  return reply
 end
 
 -- Whether a job that has not started yet came too late; if so it fails, visibly.
@@ -42,8 +46,10 @@ local function expired(queue, id, fields, sec, usec)
   local reason = 'Expired: it had to start before ' .. iso(math.floor(by), 0)
   keep_error(id, '', '1', reason, '')
   local keep = job_fields(id, 'failure_ttl', 'failure_max')
-  fail(queue, id, sec, usec, ttl_of(keep[1], DEFAULT_FAILURE_TTL), whole(keep[2]))
+  local ttl = ttl_of(keep[1], DEFAULT_FAILURE_TTL)
+  fail(queue, id, sec, usec, ttl, whole(keep[2]))
   release(queue, fields[11], id)
+  ended(id, 'failed', fields[14], fields[15], ttl)
   count('expired|' .. queue, 1)
   publish({{'failed', queue, id, ''}})
   for _, part in ipairs({queue, id, reason}) do dropped[#dropped + 1] = part end
@@ -64,7 +70,9 @@ local function waiting_fields(queue, id, largest)
   if size > largest then
     local sec, usec = now()
     keep_error(id, '', '1', 'its data has ' .. size .. ' bytes, more than ' .. largest, '')
+    local f = job_fields(id, 'dependents', 'dependency_id')
     fail(queue, id, sec, usec, DEFAULT_FAILURE_TTL, 0)
+    ended(id, 'failed', f[1], f[2], DEFAULT_FAILURE_TTL)
     count('failed|' .. queue .. '|', 1)
     publish({{'failed', queue, id, ''}})
     quarantine(queue, id, 'data larger than the limit')
@@ -108,6 +116,14 @@ local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, la
   reraise(reason)
 end
 
+local function waiting_in(queue, levels)
+  local waiting = 0
+  for _, level in ipairs(levels and LEVELS or {NORMAL}) do
+    waiting = waiting + safe('LLEN', waiting_key(queue, level))
+  end
+  return waiting
+end
+
 local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
   local sec, usec = now()
   local jobs, left = {}, {}
@@ -128,17 +144,20 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
         end
       end
     end
+    readied[queue] = nil
     if n > 0 and not state[1] then
       claim_from(queue, take(queue, n, state[2]), worker, token, expiry, jobs, sec, usec, largest)
-      local waiting = 0
-      for _, level in ipairs(state[2] and LEVELS or {NORMAL}) do
-        waiting = waiting + safe('LLEN', waiting_key(queue, level))
-      end
+      local waiting = waiting_in(queue, state[2])
       if waiting > 0 then
         left[#left + 1] = queue; left[#left + 1] = waiting
         wake(queue)
       end
     end
+  end
+  for queue in pairs(readied) do -- who settled hears at once what that made ready
+    local state = safe('HMGET', queue_key(queue), 'paused', 'levels')
+    local waiting = state[1] and 0 or waiting_in(queue, state[2])
+    if waiting > 0 then left[#left + 1] = queue; left[#left + 1] = waiting end
   end
   return {jobs, left}
 end

@@ -21,10 +21,11 @@ define('drain', {'allow-oom'}, function(_, args)
     for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
   end
   for _, id in ipairs(ids) do
-    local f = job_fields(id, 'status', 'unique')
+    local f = job_fields(id, 'status', 'unique', 'dependents', 'dependency_id')
     if f and f[1] ~= 'started' then -- else a stray entry
       release(queue, f[2], id)
       forget(id)
+      ended(id, 'removed', f[3], f[4], 0)
     end
   end
   if #ids > 0 then publish({{'drained', queue, '', tostring(#ids)}}) end

@@ -4,9 +4,12 @@
 --       description, timeout in seconds, retries left, result_ttl, failure_ttl,
 --       further fields (JSON object of strings, or ''); of these, unique is a key that one job of the queue
 --       has, until it has started or is done (unique_until), or for so many ms; with debounce (in ms: how long the
---       waiting job may be put off in all) a job that waits under the key takes over the payload instead
+--       waiting job may be put off in all) a job that waits under the key takes over the payload instead; dependency_ids, a JSON array, are
+--       jobs that it waits for, those that this call adds before it included; batch is a deferred job that waits
+--       for it, enqueued before with the number of such jobs (outstanding)
 -- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key
 -- (and with debounce its payload now).
+-- Gives instead {-1, number of the job, id}, and adds nothing, when a job depends on an id that no job has.
 -- Sent again with the same nonce it adds nothing and gives the same answer.
 local JOB_ARGS = 12
 
@@ -52,19 +55,41 @@ local function has_started(id)
   return f and f[1] and f[2]
 end
 
-local function add_jobs(args, at, sec, usec)
+-- Where a job of this call was not added, since another one has its unique key, that one is waited for.
+local function adopt_holders(extra, instead)
+  if extra.outstanding or not next(instead) then return end
+  local ids = cjson.decode(extra.dependency_ids)
+  for i, id in ipairs(ids) do ids[i] = instead[id] or id end
+  extra.dependency_id, extra.dependency_ids = ids[1], cjson.encode(ids)
+end
+
+-- The further fields of each job to add, or nil and what a job depends on that does not exist.
+local function further_fields(args, at)
+  local extras, adding = {}, {}
+  for i = at, #args, JOB_ARGS do
+    local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
+    if extra.dependency_ids or extra.batch then
+      local unknown = unknown_dependency(extra, adding)
+      if unknown then return nil, {-1, (i - at) / JOB_ARGS, unknown} end
+    end
+    extras[i], adding[args[i + 1]] = extra, true
+  end
+  return extras
+end
+
+local function add_jobs(args, at, extras, sec, usec)
   local created = iso(sec, usec)
   local replies, woken, all_added, events = {}, {}, true, {}
+  local instead = {} -- of a job that was not added: the one that has its unique key
   for i = at, #args, JOB_ARGS do
     local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
-    local key = job_key(id)
+    local key, extra = job_key(id), extras[i]
     local added = 1
-    local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
-    local at_ms
-    if due == '' then at_ms = nil
-    elseif string.sub(due, 1, 1) == '+' then at_ms = sec * 1000 + usec / 1000 + tonumber(string.sub(due, 2))
-    else at_ms = tonumber(due) end
-    if redis.call('EXISTS', key) == 1 then
+    local at_ms = due_at(due, sec, usec)
+    local joins = extra.batch and safe('SADD', depends_on_key(extra.batch), id) == 1
+    if extra.batch and not joins then
+      added = 0 -- it was added before, and may have gone since
+    elseif redis.call('EXISTS', key) == 1 then
       added = 0
     elseif extra.unique then
       added = take_unique(queue, id, extra) or 1
@@ -78,24 +103,35 @@ local function add_jobs(args, at, sec, usec)
           added = 1
         end
       end
+      if added ~= 1 then instead[id] = added end
     end
     if added == 1 then
+      local waits = extra.dependency_ids
       if extra.debounce then
         extra.debounce_by = string.format('%.6f', sec + usec / 1e6 + tonumber(extra.debounce) / 1000)
         extra.debounce = nil
       end
       local ready = not at_ms or at_ms <= sec * 1000 + usec / 1000
-      local fields = {'status', ready and 'queued' or 'scheduled', 'created_at', created, 'enqueued_at', created,
+      local fields = {'status', waits and 'deferred' or ready and 'queued' or 'scheduled', 'created_at', created,
+                      'enqueued_at', created,
                       'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
                       'retries_left', args[i + 8], 'result_ttl', args[i + 9], 'failure_ttl', args[i + 10]}
       if own == '1' then redis.call('DEL', results_key(id)) end -- what a former job of this id left
-      if not ready then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000) end
+      if waits then
+        adopt_holders(extra, instead)
+        if due ~= '' then fields[#fields + 1] = 'due'; fields[#fields + 1] = due end
+      elseif not ready then
+        fields[#fields + 1] = 'run_at'; fields[#fields + 1] = string.format('%.6f', at_ms / 1000)
+      end
       if level ~= NORMAL then fields[#fields + 1] = 'priority'; fields[#fields + 1] = level end
       for name, value in pairs(extra) do
         fields[#fields + 1] = name; fields[#fields + 1] = value
       end
       redis.call('HSET', key, unpack(fields))
-      if ready then
+      if waits then
+        begin_waiting(queue, id, extra, sec, usec)
+        if woken[queue] == nil then woken[queue] = false end
+      elseif ready then
         push(queue, level, id, false)
         woken[queue] = true
       else
@@ -103,6 +139,7 @@ local function add_jobs(args, at, sec, usec)
         if woken[queue] == nil then woken[queue] = false end
       end
     end
+    if joins then join_batch(extra.batch, id, sec, usec) end
     if added ~= 1 then all_added = false end
     replies[#replies + 1] = added
   end
@@ -119,7 +156,12 @@ define('enqueue', {}, function(_, args)
   local kept = answer_key(args[1])
   if first_time(args[1], args[2], sec) then
     return remembered(args[1], sec, function()
-      local replies, all_added = add_jobs(args, 3, sec, usec)
+      local extras, unknown = further_fields(args, 3)
+      if unknown then
+        forget_call(args[1], sec)
+        return unknown
+      end
+      local replies, all_added = add_jobs(args, 3, extras, sec, usec)
       -- By the time the call is sent again the job that was in the way may be gone.
       if not all_added then redis.call('SET', kept, cjson.encode(replies), 'EX', 2 * NONCE_SECONDS) end
       return replies

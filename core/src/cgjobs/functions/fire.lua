@@ -9,7 +9,7 @@ define('fire', {}, function(_, args)
   local sec, usec = now()
   local early = slot - sec * 1000 - usec / 1000
   if early > 0 then return -math.ceil(early) end
-  add_jobs(args, 4, sec, usec)
+  add_jobs(args, 4, further_fields(args, 4), sec, usec)
   redis.call('HSET', key, 'slot', args[2], 'fired_at', iso(sec, usec), 'note', args[3], 'jobs',
              (#args - 3) / JOB_ARGS)
   increment(key, 'fires', 1)

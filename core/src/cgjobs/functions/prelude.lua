@@ -5,12 +5,16 @@
 
 -- What the present call put into quarantine, (queue, entry, reason) each: the worker that called says so.
 local set_aside = {}
--- Jobs that it found expired, (queue, id, reason) each.
+-- Jobs that it failed, since they had expired or their dependency failed, (queue, id, reason) each.
 local dropped = {}
+-- Jobs that it ended and others wait for, {id, how, result} each, and how many of those it has told.
+local endings, told = {}, 0
+-- Queues to which it gave work by that.
+local readied = {}
 
 local function define(name, flags, callback)
   local function fresh(keys, args)
-    set_aside, dropped = {}, {}
+    set_aside, dropped, endings, told, readied = {}, {}, {}, 0, {}
     return callback(keys, args)
   end
   redis.register_function({function_name = PREFIX .. name, callback = fresh, flags = flags})
@@ -75,10 +79,13 @@ local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function groups_key(queue) return 'cgjobs:groups:' .. queue end
 local function held_key(group) return 'cgjobs:held:' .. group end
 local function unique_key(name) return 'cgjobs:unique:' .. name end
+local function dependents_key(id) return 'rq:job:' .. id .. ':dependents' end
+local function depends_on_key(id) return 'rq:job::' .. id .. ':dependencies' end -- RQ's, with two colons
+local function dependencies_key(id) return 'cgjobs:dependencies:' .. id end
 local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
 local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
-local LEASES, EVENTS, METRICS, QUARANTINE = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine'
+local LEASES, EVENTS, METRICS, QUARANTINE, ENDINGS = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine', 'cgjobs:endings'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
 -- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.
@@ -147,6 +154,13 @@ local function publish(events)
   safe('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'events', cjson.encode(events))
 end
 
+-- When a job is due, in ms since the epoch: '' now, '+ms' from now, 'ms' then. nil for now, and for what is none.
+local function due_at(due, sec, usec)
+  local relative = string.match(due, '^%+(%d+)$')
+  if relative then return sec * 1000 + usec / 1000 + tonumber(relative) end
+  return tonumber(string.match(due, '^%d+$'))
+end
+
 -- Remember a call, so that the same call sent again (its reply was lost) is known. True when it is new.
 local function first_time(nonce, resent, sec)
   local bucket = math.floor(sec / NONCE_SECONDS)
@@ -157,6 +171,10 @@ local function first_time(nonce, resent, sec)
   return true
 end
 
+local function forget_call(nonce, sec)
+  redis.pcall('SREM', 'cgjobs:calls:' .. math.floor(sec / NONCE_SECONDS), nonce)
+end
+
 local function reraise(reason)
   error(type(reason) == 'table' and reason.err or reason, 0)
 end
@@ -165,7 +183,7 @@ end
 local function remembered(nonce, sec, work, ...)
   local done, reply = pcall(work, ...)
   if not done then
-    redis.pcall('SREM', 'cgjobs:calls:' .. math.floor(sec / NONCE_SECONDS), nonce)
+    forget_call(nonce, sec)
     reraise(reply)
   end
   return reply
@@ -198,8 +216,11 @@ local function trim(queue, status, most, budget)
   local over = safe('ZCARD', key) - most
   if over <= 0 then return 0 end
   for _, id in ipairs(redis.call('ZRANGE', key, 0, math.min(over, budget) - 1)) do
-    local f = job_fields(id, 'status')
-    if f and (f[1] == status or not f[1]) then forget(id) end -- else a stray entry: its job is somewhere else
+    local f = job_fields(id, 'status', 'dependency_id')
+    if f and (f[1] == status or not f[1]) then -- else a stray entry: its job is somewhere else
+      forget(id)
+      if f[2] then redis.call('DEL', dependencies_key(id), depends_on_key(id)) end
+    end
     redis.call('ZREM', key, id)
   end
   return math.max(0, over - budget)

@@ -1,7 +1,9 @@
--- promote: make due delayed jobs ready, and let go of finished ones whose time is over. For workers.
+-- promote: make due delayed jobs ready, let go of finished ones whose time is over, and tell dependents of the ends
+-- that earlier calls left. For workers.
 -- ARGV  at most how many jobs, then the queues
--- Gives {number made ready, ms until the next one is due or -1, those of the queues that are paused, set aside,
---       (queue, group) for each group of held jobs that a worker may be able to run}.
+-- Gives {number made ready, ms until the next call is due or -1, those of the queues that are paused, set aside,
+--       (queue, group) for each group of held jobs that a worker may be able to run,
+--       dropped: (queue, id, reason) for each job that failed since its dependency did}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local TRIMMED_BY_PROMOTE = 200
@@ -58,5 +60,7 @@ define('promote', {'allow-oom'}, function(_, args)
     trim_rest(queue, 'finished', state[2])
     trim_rest(queue, 'failed', state[3])
   end
-  return {promoted, next_due, paused, set_aside, held}
+  go_on_telling()
+  if safe('LLEN', ENDINGS) > 0 then next_due = 0 end
+  return {promoted, next_due, paused, set_aside, held, dropped}
 end)

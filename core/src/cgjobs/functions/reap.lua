@@ -1,6 +1,7 @@
 -- reap: take jobs back whose lease ended. For workers; any number may do it.
 -- ARGV  how many crashes make a job poison, at most how many leases to look at
--- Gives {(queue, id, 'recovered', 'poison' or 'cancelled') for each job, set aside}. Recoveries are counted apart from attempts.
+-- Gives {(queue, id, 'recovered', 'poison' or 'cancelled') for each job, set aside, dropped}. Recoveries are counted apart
+-- from attempts; dropped are (queue, id, reason) of each job that failed since its dependency did.
 define('reap', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local most = tonumber(args[1])
@@ -13,24 +14,27 @@ define('reap', {'allow-oom'}, function(_, args)
     else
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
-                           'number_of_retries', 'description', 'unique', 'cancel', 'failure_max')
+                           'number_of_retries', 'description', 'unique', 'cancel', 'dependents', 'dependency_id',
+                           'failure_max')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
         local recoveries = whole(f[3]) + 1
         local subtype = string.match(f[8] or '', '^[%w_.-]+') or ''
-        local fate = 'recovered'
+        local fate, ttl = 'recovered', ttl_of(f[5], DEFAULT_FAILURE_TTL)
         redis.call('HSET', job_key(id), 'recoveries', recoveries)
         if f[10] then
           fate = 'cancelled'
-          end_cancelled(queue, id, f[9], sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL))
+          end_cancelled(queue, id, f[9], sec, usec, ttl)
+          ended(id, 'cancelled', f[11], f[12], ttl)
           events[#events + 1] = {'cancelled', queue, id, subtype}
         elseif recoveries >= most then
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,
                      'Poison: its worker died ' .. recoveries .. ' times while it ran', '')
-          fail(queue, id, sec, usec, ttl_of(f[5], DEFAULT_FAILURE_TTL), whole(f[11]))
+          fail(queue, id, sec, usec, ttl, whole(f[13]))
           release(queue, f[9], id)
+          ended(id, 'failed', f[11], f[12], ttl)
           count('failed|' .. queue .. '|' .. subtype, 1)
           events[#events + 1] = {'failed', queue, id, subtype}
         else
@@ -45,5 +49,5 @@ define('reap', {'allow-oom'}, function(_, args)
     end
   end
   publish(events)
-  return {done, set_aside}
+  return {done, set_aside, dropped}
 end)

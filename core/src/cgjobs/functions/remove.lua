@@ -17,7 +17,7 @@ end
 
 define('remove', {'allow-oom'}, function(_, args)
   local id = args[1]
-  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'held')
+  local f = job_fields(id, 'status', 'origin', 'priority', 'unique', 'held', 'dependents', 'dependency_id')
   if not f or not (f[1] or f[2]) then
     return redis.call('DEL', job_key(id)) == 1 and 'garbage' or 'missing'
   end
@@ -26,6 +26,7 @@ define('remove', {'allow-oom'}, function(_, args)
   unlist(queue, id, level_of(f[3]), status, f[5])
   release(queue, f[4], id)
   forget(id)
+  ended(id, 'removed', f[6], f[7], 0)
   publish({{'removed', queue, id, ''}})
   return status == 'deferred' and f[5] and 'held' or status
 end)

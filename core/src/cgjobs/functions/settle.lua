@@ -61,19 +61,24 @@ local function settle_jobs(outcomes, worker, sec, usec)
     local kind, queue, id, token, subtype, us, delay_ms, message, blob, group = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
-                         'priority', 'unique', 'unique_until', 'cancel', 'result_max', 'failure_max')
+                         'priority', 'unique', 'unique_until', 'cancel', 'dependents', 'dependency_id', 'result_max',
+                         'failure_max')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
     else
       local attempt = whole(f[5]) + 1
       if kind == 'completed' then
-        complete(queue, id, worker, blob, ttl_of(f[3], DEFAULT_RESULT_TTL), whole(f[11]), sec, usec)
+        local ttl = ttl_of(f[3], DEFAULT_RESULT_TTL)
+        complete(queue, id, worker, blob, ttl, whole(f[13]), sec, usec)
+        ended(id, 'completed', f[11], f[12], ttl, blob)
         completed[queue] = (completed[queue] or 0) + 1
         if f[9] == 'done' then release(queue, f[8], id) end
       elseif kind ~= 'quarantine' and (f[10] or kind == 'cancelled') then
         kind = 'cancelled' -- whatever else its handler made of it
-        end_cancelled(queue, id, f[8], sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL))
+        local ttl = ttl_of(f[4], DEFAULT_FAILURE_TTL)
+        end_cancelled(queue, id, f[8], sec, usec, ttl)
+        ended(id, 'cancelled', f[11], f[12], ttl)
       elseif kind == 'retry' or kind == 'crashed' then
         if kind == 'crashed' then
           redis.call('HSET', key, 'recoveries', whole(redis.call('HGET', key, 'recoveries')) + 1)
@@ -85,7 +90,9 @@ local function settle_jobs(outcomes, worker, sec, usec)
       elseif kind == 'failed' or kind == 'quarantine' then
         if kind == 'quarantine' then quarantine(queue, id, message) end
         keep_error(id, worker, attempt, message, blob)
-        fail(queue, id, sec, usec, ttl_of(f[4], DEFAULT_FAILURE_TTL), whole(f[12]))
+        local ttl = ttl_of(f[4], DEFAULT_FAILURE_TTL)
+        fail(queue, id, sec, usec, ttl, whole(f[14]))
+        ended(id, 'failed', f[11], f[12], ttl)
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)

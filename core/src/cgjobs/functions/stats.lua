@@ -1,7 +1,7 @@
 -- stats: the numbers of queues, all at one moment. For everybody; changes nothing.
 -- ARGV  queues
 -- Gives for each {waiting (held ones included), active, completed ever, failed, delayed, paused (0 or 1), since
--- when the job that waits longest has been ready, in RQ's time format, or '', held}.
+-- when the job that waits longest has been ready, in RQ's time format, or '', held, deferred}.
 local function size(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   return type(reply) == 'number' and reply or 0
@@ -24,7 +24,8 @@ define('stats', {'no-writes', 'allow-oom'}, function(_, args)
     local paused, completed = facts[1] and 1 or 0, tonumber(facts[2] or '0') or 0
     local held = size('ZCOUNT', deferred_key(queue), HELD_FROM, HELD_TO)
     replies[i] = {waiting + held, size('ZCARD', active_key(queue)), completed, size('ZCARD', failed_key(queue)),
-                  size('ZCARD', delayed_key(queue)), paused, oldest, held}
+                  size('ZCARD', delayed_key(queue)), paused, oldest, held,
+                  size('ZCARD', deferred_key(queue)) - held}
   end
   return replies
 end)
