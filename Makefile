@@ -4,7 +4,7 @@
 #   make check   lint, format, types
 #   make chaos   30 workers killed and 30 stopped under load, and what was lost
 #   make mutants  seeded mistakes in the engine, each of which the state machine has to find
-#   make bench   how fast it is here, beside its peers
+#   make bench   how fast it is here, beside nine peers from PyPI and npm (installed in .bench/)
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -39,7 +39,7 @@ mutants: $(READY)
 	$(RUN) python -m tests.proof.mutants $(ARGS)
 
 bench: $(READY)
-	$(RUN) python -m benchmarks.throughput $(ARGS)
+	$(RUN) python -m benchmarks $(ARGS)
 
 lock:
 	$(UV) lock
@@ -55,4 +55,4 @@ $(READY): pyproject.toml uv.lock core/pyproject.toml $(wildcard plugins/*/pyproj
 	.uv/bin/pip install --quiet --disable-pip-version-check uv
 
 clean:
-	rm -rf .venv .uv dist build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .bench dist build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Programs that measure; never part of the tests."""
+"""Programs that measure; never part of the tests. ``make bench`` runs `benchmarks.__main__`."""

@@ -273,6 +273,12 @@ class Moves(RuleBasedStateMachine):
         assert promotion.set_aside == ()
         assert set(promotion.held) == self.model.groups(which)
 
+    @precondition(lambda self: self.model.claimable())
+    @rule(data=st.data(), worker=workers, n=st.integers(2, 8), wait=st.sampled_from([timedelta(0), HOUR]))
+    def claim_and_hold(self, data: st.DataObject, worker: str, n: int, wait: timedelta) -> None:
+        """Several jobs of a group: what a worker of an older release does. ``wait`` chooses the group."""
+        self.work(data=data, worker=worker, n=n, ending=("hold", wait, b""))
+
     @precondition(lambda self: self.model.of(HELD))
     @rule(data=st.data(), limit=st.sampled_from([1, 2, 1000]))
     def release(self, data: st.DataObject, limit: int) -> None:
@@ -314,7 +320,8 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.jobs) > MANY)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        job_id = data.draw(st.sampled_from(["own-1", "own-2", *self.model.jobs]))
+        held = [job.new.id for job in self.model.of(HELD)]
+        job_id = data.draw(st.sampled_from(["own-1", "own-2", *held, *held, *self.model.jobs]))
         job = self.model.jobs.get(job_id)
         if job is None or job.place == ACTIVE:
             with pytest.raises(JobNotFound if job is None else JobStateError):

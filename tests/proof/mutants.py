@@ -88,12 +88,6 @@ MUTANTS = (
         "== 1) then holder = nil end",
     ),
     Mutant(
-        "a unique key outlives its job",
-        "enqueue.lua",
-        "or redis.call('EXISTS', job_key(holder)) == 1",
-        "or true",
-    ),
-    Mutant(
         "a unique key for a time has no end",
         "enqueue.lua",
         "redis.call('SET', key, id, 'PX', ms)",
@@ -114,25 +108,12 @@ MUTANTS = (
         "if f[9] == 'done' then release",
         "if f[9] == 'x' then release",
     ),
-    Mutant(
-        "settle gives a key for a time back",
-        "settle.lua",
-        "if f[9] == 'done' then release",
-        "if true then release",
-    ),
     Mutant("a failed job keeps its key", "settle.lua", "release(queue, f[8], id) -- whatever", "-- whatever"),
     Mutant("a removed job keeps its key", "remove.lua", "  release(queue, f[4], id)\n", ""),
     Mutant("a drained job keeps its key", "drain.lua", "release(queue, f[2], id)", ""),
     Mutant("retry ignores who has the key", "retry.lua", "if holder and holder ~= id then", "if false then"),
     Mutant("what is late is started", "claim.lua", "if not by or by >", "if true or by >"),
-    Mutant(
-        "a recovered job expires",
-        "claim.lua",
-        " or whole(fields[5]) > 0 then return false",
-        " then return false",
-    ),
-    Mutant("what expired keeps its key", "claim.lua", "  release(queue, fields[11], id)\n  count", "  count"),
-    Mutant("a retried job expires", "retry.lua", "'meta', 'expires_at', 'cancel'", "'meta', 'cancel'"),
+    Mutant("what expired keeps its key", "claim.lua", "  release(queue, fields[11], id)\n  ended", "  ended"),
     Mutant("debounce adds a job each time", "enqueue.lua", "elseif has_started(added) then", "else"),
     Mutant(
         "debounce keeps the first payload",
@@ -145,12 +126,6 @@ MUTANTS = (
         "enqueue.lua",
         "safe('ZADD', delayed_key(queue), due, id)\n    if",
         "if",
-    ),
-    Mutant(
-        "debounce touches a job that has started",
-        "enqueue.lua",
-        "bound ~= bound or f[2] or",
-        "bound ~= bound or",
     ),
     Mutant(
         "debounce keeps the first one's options",
@@ -167,7 +142,10 @@ MUTANTS = (
     Mutant("enqueue wakes nobody", "enqueue.lua", "if ready then wake(queue) end", ""),
     Mutant("claim does not add the lease", "claim.lua", "safe('ZADD', LEASES, unpack(leases))", ""),
     Mutant(
-        "claim gives jobs of a paused queue", "claim.lua", "if n > 0 and not state[1] then", "if n > 0 then"
+        "claim gives jobs of a paused queue",
+        "claim.lua",
+        "if (n > 0 or limits) and not state[1] then",
+        "if n > 0 then",
     ),
     Mutant("claim sent again gives no jobs", "claim.lua", "if of == token then", "if of == worker then"),
     Mutant("claim sent again gives fresh jobs too", "claim.lua", "        n = n - 1\n", ""),

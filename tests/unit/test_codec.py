@@ -121,7 +121,8 @@ def tree(payload: Tree, ctx: Context) -> None:
 text = st.text(st.characters(exclude_categories=["Cs"]))
 integers = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(allow_nan=False, allow_infinity=False)
-zones = st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
+# Whole seconds: Python 3.11's datetime.fromisoformat reads an offset of less than a second as UTC.
+zones = st.integers(-23 * 3600, 23 * 3600).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 durations = st.timedeltas(timedelta(0), timedelta(days=200_000))
 messages = st.builds(Message, text, text)
 rich_payloads = st.builds(

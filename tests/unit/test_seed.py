@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,13 +144,8 @@ def test_an_empty_year_is_fine(tmp_path: Path) -> None:
     assert seed(tmp_path / "chat.db", messages=0, now=NOW).messages == 0
 
 
-def test_fifty_thousand_messages_take_a_moment(tmp_path: Path) -> None:
-    started = time.process_time()
-
-    summary = seed(tmp_path / "chat.db", now=NOW)
-
-    assert summary.messages == 50_000
-    assert time.process_time() - started < 10  # 1.5 s on the machine it was written on; CI may be busy
+def test_by_default_there_are_fifty_thousand_messages(tmp_path: Path) -> None:
+    assert seed(tmp_path / "chat.db", now=NOW).messages == 50_000
 
 
 def test_uploads_have_all_ages_up_to_400_days(tmp_path: Path) -> None:

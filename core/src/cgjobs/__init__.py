@@ -13,6 +13,7 @@ from cgjobs.context import Context
 from cgjobs.errors import (
     BrokerDenied,
     BrokerError,
+    BrokerFull,
     BrokerUnavailable,
     BrokerUnsupported,
     CgjobsError,
@@ -28,6 +29,7 @@ from cgjobs.errors import (
     PayloadTooLarge,
     PluginError,
     ProcessorNotFound,
+    QueueFull,
     QueueNotFound,
     SubtypeNotFound,
     WaitTimeout,
@@ -45,9 +47,10 @@ from cgjobs.model import (
     Priority,
     Progress,
     QueueStats,
+    Rate,
 )
 from cgjobs.options import JobOptions
-from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, Retry, Snooze
+from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, RateLimited, Retry, Snooze
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
@@ -70,6 +73,7 @@ __all__ = [
     "BatchCounts",
     "BrokerDenied",
     "BrokerError",
+    "BrokerFull",
     "BrokerUnavailable",
     "BrokerUnsupported",
     "CgjobsError",
@@ -102,8 +106,11 @@ __all__ = [
     "Processor",
     "ProcessorNotFound",
     "Progress",
+    "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "Rate",
+    "RateLimited",
     "Retry",
     "Slot",
     "Snooze",

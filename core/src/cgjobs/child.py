@@ -32,7 +32,7 @@ from cgjobs.config import LimitConfig
 from cgjobs.errors import InvalidPayload, PluginError
 from cgjobs.executor import shown_traceback
 from cgjobs.isolation import HEADER
-from cgjobs.outcomes import Discard, JobTimeout, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, RateLimited, Retry, Snooze
 from cgjobs.plugins import Registry
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
@@ -222,6 +222,8 @@ class Child:
         match error:
             case Retry():
                 kind, after = "retry", error.after
+            case RateLimited():
+                kind, after = f"limited {error.scope}", error.after
             case Snooze():
                 kind, after = "snooze", error.after
             case Discard() | InvalidPayload():

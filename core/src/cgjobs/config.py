@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import attrs
 
-from cgjobs.model import Backoff, Cron, Keep
+from cgjobs.model import Backoff, Cron, Keep, Rate
 
 Profile = Literal["development", "production"]
 _ZERO = timedelta(0)
+MEMORY_SHARE = 0.8
+"""The default of `LimitConfig.memory_share`, which functions/enqueue.lua knows too."""
 
 
 def _at_least(low: Any, high: Any = None) -> Any:
@@ -76,6 +78,9 @@ class QueueConfig:
         keep_completed: How long a completed job is kept; zero removes it at once (the specification's
             ``removeOnComplete: true``), and only the counters stay. A `Keep` limits their number, too.
         keep_failed: How long a failed job is kept, or a `Keep`.
+        rate: Most starts in any window, over all workers; None for no limit.
+        max_running: Most jobs that run at once, over all workers; None for no limit.
+        max_length: Most jobs that wait, are held, deferred or delayed; an enqueue beyond raises `QueueFull`.
     """
 
     name: str
@@ -85,6 +90,14 @@ class QueueConfig:
     timeout: timedelta | None = attrs.field(default=None, validator=_positive)
     keep_completed: timedelta | Keep = attrs.field(default=_ZERO, validator=_not_negative)
     keep_failed: timedelta | Keep = attrs.field(default=timedelta(days=30), validator=_not_negative)
+    rate: Rate | None = None
+    max_running: int | None = attrs.field(default=None, validator=_at_least(1))
+    max_length: int | None = attrs.field(default=None, validator=_at_least(1))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a claim has to be told of limits."""
+        return self.rate is not None or self.max_running is not None
 
 
 @attrs.frozen
@@ -120,11 +133,14 @@ class LimitConfig:
         payload_bytes: Largest payload on the wire.
         payload_depth: Deepest nesting of a payload.
         result_bytes: Largest result on the wire.
+        memory_share: Above this share of the server's ``maxmemory`` an enqueue raises `BrokerFull`; the rest
+            is for the workers, which go on.
     """
 
     payload_bytes: int = attrs.field(default=256 * 1024, validator=_at_least(1))
     payload_depth: int = attrs.field(default=32, validator=_at_least(1))
     result_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least(0))
+    memory_share: float = attrs.field(default=MEMORY_SHARE, validator=_at_least(0.01, 1.0))
 
 
 @attrs.frozen

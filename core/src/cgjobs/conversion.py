@@ -12,13 +12,16 @@ from typing import Any, Literal, get_args, get_origin
 
 from cgjobs.duration import parse_duration
 from cgjobs.errors import suggest
+from cgjobs.model import Rate
 
+VALUES: frozenset[object] = frozenset({Rate})
+"""Classes of attrs that are written as one value, not as a table."""
 _INTEGER = re.compile(r"[+-]?\d{1,400}", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def convert(hint: Any, value: object, *, text: bool, file: Path | None = None) -> object:
-    """Make a value of type `bool`, `int`, `float`, `str`, `Path`, `timedelta`, a `Literal` or an enum.
+    """Make a value of type `bool`, `int`, `float`, `str`, `Path`, `timedelta`, `Rate`, `Literal` or enum.
 
     Args:
         hint: The type wanted.
@@ -82,6 +85,10 @@ def _duration(value: object, text: bool) -> timedelta:
     return parse_duration(value)
 
 
+def _rate(value: object, text: bool) -> Rate:
+    return value if isinstance(value, Rate) else Rate.parse(value)
+
+
 def _path(value: object, file: Path | None) -> Path:
     if isinstance(value, Path):
         return value
@@ -106,4 +113,5 @@ _CONVERTERS: dict[Any, Callable[[object, bool], object]] = {
     float: _number,
     str: _string,
     timedelta: _duration,
+    Rate: _rate,
 }

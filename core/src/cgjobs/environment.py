@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import attrs
 
 from cgjobs.errors import Fault, suggest
-from cgjobs.setting import alternatives, fields_of, is_mapping, is_table
+from cgjobs.setting import alternatives, fields_of, has_fields, is_mapping, is_table
 from cgjobs.written import Source, Table, Written, plain
 
 PREFIX = "CGJOBS_"
@@ -166,7 +166,7 @@ _URL_HINT = "write redis://user:password@host:6379/0 and percent-encode what is 
 
 def _keys_below(hint: Any, name: str, table: Written | Table | None) -> Iterator[tuple[str, Any]]:
     """The keys that a flat name may begin with, each with the type of what is there."""
-    if attrs.has(hint):
+    if has_fields(hint):
         yield from ((field.name, field.hint) for field in fields_of(hint).values())
     elif is_mapping(get_origin(hint) or hint):
         _, item = get_args(hint) or (str, Any)

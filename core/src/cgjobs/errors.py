@@ -17,9 +17,11 @@
     ├── JobStateError          (RuntimeError)     the job's state forbids the move
     ├── JobFailed              (RuntimeError)     the awaited job ended in a failure
     ├── WaitTimeout            (TimeoutError)     the awaited job has not ended yet
+    ├── QueueFull              (OverflowError)    no more jobs may wait in the queue
     └── BrokerError            (RuntimeError)
         ├── BrokerUnavailable  (ConnectionError)  not reachable, or not answering in time
         ├── BrokerDenied       (PermissionError)  wrong password, or an ACL forbids it
+        ├── BrokerFull                            its memory is used up, or nearly so
         ├── BrokerUnsupported                     the server is too old
         └── FunctionsMissing                      the server lacks our functions
 """
@@ -27,7 +29,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -189,6 +191,28 @@ class WaitTimeout(CgjobsError, TimeoutError):
     """The awaited job has not ended within the time given. It goes on by itself."""
 
 
+class QueueFull(CgjobsError, OverflowError):
+    """As many jobs wait in the queue as may (``max_length``); nothing of the call was added.
+
+    Args:
+        queue: Which queue.
+        waiting: How many jobs wait, are held or are delayed.
+        max_length: How many may.
+        added: Ids of the jobs that earlier calls added: more than 500 jobs are sent in several.
+    """
+
+    def __init__(self, queue: str, waiting: int, max_length: int, added: Sequence[str] = ()) -> None:
+        self.queue, self.waiting, self.max_length = queue, waiting, max_length
+        self.added = tuple(added)
+        super().__init__(queue, waiting, max_length)
+
+    def __str__(self) -> str:
+        text = f"queue {self.queue!r} is full: {self.waiting} of at most {self.max_length} jobs wait."
+        if self.added:
+            text += f" {len(self.added)} jobs were added before."
+        return f"{text} Enqueue again later, or raise queues.{self.queue}.max_length"
+
+
 class BrokerError(CgjobsError, RuntimeError):
     """The broker (Redis or Valkey) did not do what was asked."""
 
@@ -199,6 +223,20 @@ class BrokerUnavailable(BrokerError, ConnectionError):
 
 class BrokerDenied(BrokerError, PermissionError):
     """The broker refused the user, the password or the command."""
+
+
+class BrokerFull(BrokerError):
+    """The server has used its memory up, or so much of it that the rest is kept for the workers.
+
+    Nothing of the call was done. Workers go on and make room.
+
+    Args:
+        added: Ids of the jobs that earlier calls added: more than 500 jobs are sent in several.
+    """
+
+    def __init__(self, message: str, added: Sequence[str] = ()) -> None:
+        self.added = tuple(added)
+        super().__init__(message)
 
 
 class BrokerUnsupported(BrokerError):

@@ -157,15 +157,22 @@ class Executor:
         if isinstance(error, Reported):
             verdict = self._verdict(claimed, error.cause)
             return self._ended(
-                run, verdict.kind, delay=verdict.delay, error=error.line, blob=_packed(error.trace)
+                run,
+                verdict.kind,
+                delay=verdict.delay,
+                error=error.line,
+                blob=_packed(error.trace),
+                group=verdict.scope,
             )
         verdict = self._verdict(claimed, error)
         secrets = (payload, *self._registry.settings.values())
         trace = b""
-        if verdict.kind != "snooze" and not isinstance(error, (Discard, JobTimeout)):
+        if verdict.kind not in ("snooze", "limited") and not isinstance(error, (Discard, JobTimeout)):
             trace = _packed(shown_traceback(secrets, error))
         message = redact(secrets, verdict.error)[:MESSAGE_CHARACTERS]
-        return self._ended(run, verdict.kind, delay=verdict.delay, error=message, blob=trace)
+        return self._ended(
+            run, verdict.kind, delay=verdict.delay, error=message, blob=trace, group=verdict.scope
+        )
 
     def _crashed(self, run: Run, error: Crashed) -> Settlement:
         """Its process ended: an attempt is used up, and the job is poison once that happened too often."""
@@ -196,9 +203,10 @@ class Executor:
         delay: timedelta = timedelta(0),
         error: str = "",
         blob: bytes = b"",
+        group: str = "",
     ) -> Settlement:
         run_us = int((time.perf_counter() - run.started) * 1e6)
-        return Settlement(kind, run.claimed, run.subtype, run_us, delay, error, blob)
+        return Settlement(kind, run.claimed, run.subtype, run_us, delay, error, blob, group)
 
     def _tell(self, name: Any, run: Run, *, error: str = "") -> None:
         claimed = run.claimed

@@ -25,7 +25,7 @@ import orjson
 from cgjobs.codec import Envelope
 from cgjobs.config import LimitConfig
 from cgjobs.model import Progress
-from cgjobs.outcomes import Discard, JobTimeout, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, RateLimited, Retry, Snooze
 from cgjobs.plugins import Registry
 from cgjobs.running import Run
 from cgjobs.subtype import Subtype
@@ -80,7 +80,7 @@ class Reported(Exception):
     """What a handler in a child raised.
 
     Args:
-        cause: `Retry`, `Snooze` or `Discard` as the handler meant it, or any other exception.
+        cause: `Retry`, `Snooze`, `RateLimited` or `Discard` as the handler meant it, or any other exception.
         line: Class and message of the error, without secrets.
         trace: The traceback, without secrets; ``""`` for an end that needs none.
     """
@@ -347,6 +347,8 @@ def _cause(end: Mapping[str, Any]) -> Exception:
             return Retry(end["line"], after=after)
         case "snooze":
             return Snooze(after or timedelta(0))
+        case "limited queue" | "limited key":
+            return RateLimited(after or timedelta(0), scope="key" if end["kind"].endswith("key") else "queue")
         case "discard":
             return Discard(end["line"])
     return Exception(end["line"])

@@ -87,7 +87,7 @@ def workers_of(queue: str) -> str:
 
 
 def queue(name: str) -> str:
-    """Hash of a queue's own facts: ``paused``, ``completed``, the claim counter."""
+    """Hash of a queue's own facts: ``paused``, ``until`` (ms), ``completed``, the claim counter."""
     return f"cgjobs:queue:{name}"
 
 
@@ -104,6 +104,11 @@ def schedule(name: str) -> str:
 def cancels(worker: str) -> str:
     """Set of the running jobs, ``<job id>:<attempt token>``, that a worker shall cancel."""
     return f"cgjobs:cancels:{worker}"
+
+
+def starts(name: str) -> str:
+    """List of when jobs of a queue, or of ``<queue>:<limit key>``, started: microseconds, for one window."""
+    return f"cgjobs:starts:{name}"
 
 
 def groups(queue: str) -> str:

@@ -23,7 +23,7 @@ from cgjobs.config import Config
 from cgjobs.duration import format_duration
 from cgjobs.environment import PREFIX, overlay, path_of, read_secret
 from cgjobs.errors import ConfigError, Fault
-from cgjobs.setting import SettingReader, dotted, fields_of, is_secret
+from cgjobs.setting import SettingReader, dotted, fields_of, has_fields, is_secret
 from cgjobs.written import Source, Table, Written, plain, write
 
 FILE_NAME = "cgjobs.toml"
@@ -175,7 +175,7 @@ def _unfold(table: Table, cls: type, reader: SettingReader) -> None:
 
 
 def _rows(value: object, key: str, *, secret: bool = False) -> Iterator[tuple[str, str]]:
-    if attrs.has(type(value)):
+    if has_fields(type(value)):
         for name, field in fields_of(type(value)).items():
             inner = getattr(value, field.attribute.name)
             yield from _rows(inner, dotted(key, name), secret=secret or field.secret)

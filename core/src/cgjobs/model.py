@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
+from cgjobs.duration import format_duration, parse_duration
+
+MAX_RATE = 100_000
+"""Most starts of a `Rate`: the broker remembers each of them for the length of its window."""
+MAX_WINDOW = timedelta(days=366)
+_UNITS = frozenset({"ms", "s", "m", "h", "d"})
 MOST_KEPT = 1_000_000_000
 """Most jobs that `Keep` counts."""
 
@@ -95,6 +102,50 @@ class Backoff:
     ) -> Backoff:
         """Wait ``delay``, then twice, four times, ... up to ``ceiling``."""
         return cls(BackoffKind.EXPONENTIAL, delay, ceiling, jitter)
+
+
+@attrs.frozen
+class Rate:
+    """So many starts in any window of a length: ``Rate(100, timedelta(minutes=1))``, written ``100/1m``.
+
+    It is no average: whichever window of that length one looks at, no more jobs started in it.
+
+    Args:
+        count: 1 to 100,000 starts.
+        window: From 1 ms to 366 days.
+    """
+
+    count: int = attrs.field()
+    window: timedelta = attrs.field()
+
+    @count.validator
+    def _some(self, _attribute: attrs.Attribute[int], value: int) -> None:
+        if not 1 <= value <= MAX_RATE:
+            raise ValueError(f"a rate of {value} starts is not from 1 to {MAX_RATE:,}")
+
+    @window.validator
+    def _bounded(self, _attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+        if not timedelta(milliseconds=1) <= value <= MAX_WINDOW:
+            raise ValueError(f"a rate over {value} is not over 1 ms to 366 days")
+
+    @classmethod
+    def parse(cls, text: object) -> Rate:
+        """Read ``100/1m``; raises `ValueError`, which says how to write it."""
+        hint = "write it like 100/1m: so many starts in any window of that length"
+        count, slash, window = text.partition("/") if isinstance(text, str) else ("", "", "")
+        if not slash:
+            raise ValueError(f"{text!r} is not a rate; {hint}")
+        if not re.fullmatch(r"[0-9]{1,9}", count.strip()):
+            raise ValueError(f"{count.strip()!r} is no whole number of starts; {hint}")
+        if window.strip() in _UNITS:
+            raise ValueError(f"{text!r} is not a rate; write {count.strip()}/1{window.strip()}")
+        try:
+            return cls(int(count), parse_duration(window))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a rate: {error}") from None
+
+    def __str__(self) -> str:
+        return f"{self.count}/{format_duration(self.window)}"
 
 
 @attrs.frozen
@@ -284,6 +335,8 @@ class QueueStats:
         failed: Failed jobs kept now.
         delayed: Jobs due later.
         paused: Whether the queue is paused.
+        limited_until: Nothing starts before then, since a handler met a rate limit; None when there is no
+            such time.
     """
 
     waiting: int
@@ -292,6 +345,7 @@ class QueueStats:
     failed: int
     delayed: int
     paused: bool
+    limited_until: datetime | None = None
 
 
 @attrs.frozen

@@ -16,9 +16,18 @@ from cgjobs.broker import Steps, moves, pages, reads, search, values
 from cgjobs.broker.search import Filter
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
-from cgjobs.config import Config, QueueConfig
+from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
 from cgjobs.duration import format_duration
-from cgjobs.errors import Fault, InvalidOption, JobFailed, JobNotFound, QueueNotFound, WaitTimeout
+from cgjobs.errors import (
+    BrokerFull,
+    Fault,
+    InvalidOption,
+    JobFailed,
+    JobNotFound,
+    QueueFull,
+    QueueNotFound,
+    WaitTimeout,
+)
 from cgjobs.event import Event
 from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
 from cgjobs.options import MAX_DELAY, JobOptions
@@ -177,11 +186,19 @@ class Operations:
 
         Raises:
             DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
+            QueueFull: They are more than may wait; nothing of the call was added.
+            BrokerFull: The server's memory is used up; nothing of the call was added.
         """
         jobs: list[Job] = []
         for start in range(0, len(prepared), BATCH):
             batch = prepared[start : start + BATCH]
-            added = yield moves.enqueue(new for new, _ in batch)
+            limits = self.limits_for(new.queue for new, _ in batch)
+            try:
+                added = yield moves.enqueue((new for new, _ in batch), limits)
+            except QueueFull as full:
+                raise QueueFull(full.queue, full.waiting, full.max_length, [job.id for job in jobs]) from None
+            except BrokerFull as full:
+                raise BrokerFull(str(full), [job.id for job in jobs]) from None
             for (_, job), answer in zip(batch, added, strict=True):
                 if answer is True:
                     jobs.append(job)
@@ -191,6 +208,13 @@ class Operations:
                     existing = yield reads.job(holder)
                     jobs.append(attrs.evolve(existing or attrs.evolve(job, id=holder), duplicate=True))
         return jobs
+
+    def limits_for(self, queues: Iterable[str]) -> values.ProducerLimits:
+        """What an enqueue into these queues must keep to."""
+        chosen = (queue_config(self.config, self.registry, name) for name in set(queues))
+        most = {queue.name: queue.max_length for queue in chosen if queue.max_length is not None}
+        share = self.config.limits.memory_share
+        return values.ProducerLimits(most, None if share == MEMORY_SHARE else share)
 
     def find(self, job_id: str, queue: str | None = None) -> Steps[Job | None]:
         """The job, or None when there is none (in this queue)."""

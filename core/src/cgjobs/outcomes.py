@@ -7,6 +7,7 @@ next one starts.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 
 class Retry(Exception):
@@ -24,7 +25,7 @@ class Retry(Exception):
 
 
 class Snooze(Exception):
-    """Run later; uses up no attempt. For "not now": a rate limit, quiet hours, a provider that is down.
+    """Run later; uses up no attempt. For "not now": quiet hours, a file that is not there yet.
 
     Args:
         after: Wait at least this long.
@@ -35,6 +36,28 @@ class Snooze(Exception):
         self.reason = reason
         self.after = _not_negative("Snooze", after) or timedelta(0)
         super().__init__(reason)
+
+
+class RateLimited(Snooze):
+    """The other side said "too fast": nothing of the queue starts for so long.
+
+    All workers keep to it. The job goes back to the front of its queue and uses up no attempt; jobs that run
+    already go on. `cgjobs queue resume` ends the wait early.
+
+    Args:
+        after: Wait at least this long.
+        reason: Why, for people.
+        scope: ``queue``, or ``key`` for the jobs with the same ``limit_key`` only; a job without one then
+            waits alone.
+    """
+
+    def __init__(
+        self, after: timedelta, reason: str = "rate limit", *, scope: Literal["queue", "key"] = "queue"
+    ) -> None:
+        if scope not in ("queue", "key"):
+            raise ValueError(f"RateLimited scope={scope!r} is neither 'queue' nor 'key'")
+        super().__init__(after, reason)
+        self.scope: Literal["queue", "key"] = scope
 
 
 class Discard(Exception):

@@ -16,7 +16,7 @@ from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.cron import next_fires, previous_fire
-from cgjobs.errors import BrokerError
+from cgjobs.errors import BrokerError, QueueFull
 from cgjobs.event import Event
 from cgjobs.model import Cron, Job
 from cgjobs.operations import Operations
@@ -168,17 +168,23 @@ class Scheduler:
         while not self._stopped.is_set():
             try:
                 await attempt()
+            except QueueFull as error:
+                self._registry.tell(Event("schedule_refused", error.queue, error=str(error)))
+                await self._pause()
             except BrokerError as error:
                 if not self._away:
                     self._registry.tell(Event("broker_lost", error=str(error), detail="scheduler"))
                 self._away = True
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), _RETRY.total_seconds())
+                await self._pause()
             else:
                 if self._away:
                     self._registry.tell(Event("broker_back", detail="scheduler"))
                 self._away = False
                 return
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), _RETRY.total_seconds())
 
     async def fire(self, name: str, slot: datetime) -> bool:
         """Enqueue the jobs of one slot, unless that was done.
@@ -198,7 +204,9 @@ class Scheduler:
         except Exception as error:  # a plugin's mistake costs its own slot, not the scheduler
             note = redact(tuple(self._registry.settings.values()), one_line(error))
         while True:
-            fired = await self._sender.send(moves.fire(name, slot, note[:500], [new for new, _ in prepared]))
+            jobs = [new for new, _ in prepared]
+            limits = self._operations.limits_for(new.queue for new in jobs)
+            fired = await self._sender.send(moves.fire(name, slot, note[:500], jobs, limits))
             if isinstance(fired, bool):
                 break
             await asyncio.sleep(fired.total_seconds())

@@ -9,14 +9,16 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 
 import attrs
 
-from cgjobs.conversion import convert
+from cgjobs.conversion import VALUES, convert
 from cgjobs.errors import Fault, suggest
 from cgjobs.written import Source, Table, Written, plain, unwrap, write
 
 T = TypeVar("T")
 INVALID: Final = object()
 """What a setting is read as when a fault has been recorded for it."""
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|key|webhook|credential|dsn", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|key(?!_rate|_concurrency)|webhook|credential|dsn", re.IGNORECASE
+)
 _LISTS: Final[Mapping[Any, Callable[[list[Any]], Any]]] = {
     list: list,
     set: set,
@@ -162,7 +164,7 @@ class SettingReader:
         hint = options[0]
         kind = get_origin(hint) or hint
         try:
-            if attrs.has(kind):
+            if has_fields(kind):
                 instance = self.read(kind, _table(entry), key, base=base, secret=secret)
                 return INVALID if instance is None else instance
             if is_mapping(kind):
@@ -228,6 +230,11 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
+def has_fields(kind: Any) -> bool:
+    """True for a class that is written as a table of its fields."""
+    return attrs.has(kind) and kind not in VALUES
+
+
 def is_mapping(kind: Any) -> bool:
     """True for ``dict``, ``Mapping`` and the like."""
     return isinstance(kind, type) and issubclass(kind, Mapping)
@@ -235,7 +242,7 @@ def is_mapping(kind: Any) -> bool:
 
 def is_table(hint: Any) -> bool:
     """True when a value of this type can only be written as a table."""
-    return all(attrs.has(kind) or is_mapping(get_origin(kind) or kind) for kind in alternatives(hint))
+    return all(has_fields(kind) or is_mapping(get_origin(kind) or kind) for kind in alternatives(hint))
 
 
 def unknown(noun: str, name: str, known: Iterable[str]) -> str:

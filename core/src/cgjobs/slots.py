@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 
 from cgjobs.operations import BATCH
 
@@ -18,13 +19,16 @@ class Slots:
 
     Args:
         concurrency: Places by queue, each at least 1.
+        limited: Queues with a limit over all workers: whenever a job of one ends, another may start.
     """
 
-    def __init__(self, concurrency: Mapping[str, int]) -> None:
+    def __init__(self, concurrency: Mapping[str, int], limited: Iterable[str] = ()) -> None:
+        self._limited = frozenset(limited)
         self._free = dict(concurrency)
         # Half of many places, so that one half can run while the broker is asked for the other.
         self._most = {queue: min(BATCH, n if n < _MANY else -(-n // 2)) for queue, n in concurrency.items()}
         self._hungry = set(concurrency)
+        self._alarms: dict[str, asyncio.TimerHandle] = {}
         self.changed = asyncio.Event()
 
     def wants(self) -> dict[str, int]:
@@ -58,6 +62,17 @@ class Slots:
         """These queues may have work."""
         self._hungry.update(queues)
 
+    def ask_later(self, queue: str, wait: timedelta, then: Callable[[], object]) -> None:
+        """This queue may have work after that time, when its rate allows it: ``then`` is called."""
+        if before := self._alarms.pop(queue, None):
+            before.cancel()
+
+        def ask() -> None:
+            self._hungry.add(queue)
+            then()
+
+        self._alarms[queue] = asyncio.get_running_loop().call_later(wait.total_seconds(), ask)
+
     def has_room(self, queue: str) -> bool:
         """Whether the queue has a free place."""
         return self._free[queue] > 0
@@ -68,6 +83,6 @@ class Slots:
 
     def give(self, queue: str) -> None:
         """A job of this queue has ended."""
-        if self._free[queue] == 0:
+        if self._free[queue] == 0 or queue in self._limited:
             self._hungry.add(queue)
         self._free[queue] += 1

@@ -11,7 +11,7 @@ import attrs
 from cgjobs.backoff import wait_after
 from cgjobs.errors import InvalidPayload
 from cgjobs.model import Backoff
-from cgjobs.outcomes import Discard, Retry, Snooze
+from cgjobs.outcomes import Discard, RateLimited, Retry, Snooze
 
 MESSAGE_CHARACTERS = 1000
 """So much of an error's line is kept."""
@@ -22,14 +22,16 @@ class Verdict:
     """What becomes of the job.
 
     Args:
-        kind: ``retry``, ``failed`` or ``snooze``.
-        delay: Wait at least this long, for ``retry`` and ``snooze``.
+        kind: ``retry``, ``failed``, ``snooze`` or ``limited``.
+        delay: Wait at least this long, for all but ``failed``.
         error: Class and message of the error, one line of any length.
+        scope: What waits, for ``limited``: ``queue`` or ``key``.
     """
 
-    kind: Literal["retry", "failed", "snooze"]
+    kind: Literal["retry", "failed", "snooze", "limited"]
     delay: timedelta = timedelta(0)
     error: str = ""
+    scope: str = ""
 
 
 def judge(
@@ -45,6 +47,8 @@ def judge(
         rng: Source of the backoff's jitter.
     """
     message = one_line(error)
+    if isinstance(error, RateLimited):
+        return Verdict("limited", error.after, message, error.scope)
     if isinstance(error, Snooze):
         return Verdict("snooze", error.after, message)
     if isinstance(error, (Discard, InvalidPayload)) or attempts_left < 1:

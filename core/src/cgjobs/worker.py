@@ -58,6 +58,7 @@ _EVENTS: Mapping[str, EventName] = {
     "failed": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
+    "limited": "job_rate_limited",
     "hold": "job_held",
     "return": "job_returned",
     "cancelled": "job_cancelled",
@@ -122,7 +123,11 @@ class Worker:
                 "plugins", "no plugin provides a job type; install one, or look at `cgjobs plugins`"
             )
             raise ConfigError("nothing to work on", [fault])
-        places = {item: queue_config(config, registry, item).concurrency for item in names}
+        chosen = {item: queue_config(config, registry, item) for item in names}
+        places = {item: queue.concurrency for item, queue in chosen.items()}
+        self._limits = {
+            item: values.claim_limits(queue) for item, queue in chosen.items() if queue.is_limited
+        }
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
         self._config, self._registry, self._burst = config, registry, burst
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
@@ -135,7 +140,7 @@ class Worker:
             config, registry, codec, self._threads, self._children, self._resources, log, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._slots = Slots(self._places)
+        self._slots = Slots(self._places, self._limits)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
@@ -227,11 +232,14 @@ class Worker:
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+        # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
+        ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
         self._slots.reserve(wants)
         call = moves.turn(
             self.name,
             [settlement for _, settlement in batch],
-            wants,
+            {**dict.fromkeys(ended, 0), **wants},
+            limits=self._limits,
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
         )
@@ -245,6 +253,8 @@ class Worker:
         self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
             self._start(Run(claimed))
+        for queue, wait in turn.later.items():
+            self._slots.ask_later(queue, wait, self._wake.set)
         tell_set_aside(turn.set_aside, self._tell)
         tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)

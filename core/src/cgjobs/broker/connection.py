@@ -18,6 +18,7 @@ from cgjobs.config import RedisConfig
 from cgjobs.errors import (
     BrokerDenied,
     BrokerError,
+    BrokerFull,
     BrokerUnavailable,
     BrokerUnsupported,
     FunctionsMissing,
@@ -132,7 +133,7 @@ def translate(error: exceptions.RedisError | OSError, config: RedisConfig) -> Br
             f"no answer from the broker at {where}: {text}. Is it running and reachable?"
         )
     if isinstance(error, exceptions.OutOfMemoryError) or "OOM" in text:
-        return BrokerError(
+        return BrokerFull(
             f"the broker at {where} is full: {text}. Raise its maxmemory or remove jobs; workers go on"
         )
     return BrokerError(f"the broker at {where} answered: {text}")

@@ -20,6 +20,7 @@ _FILES = (
     "prelude",
     "dependents",
     "held",
+    "limits",
     "enqueue",
     "claim",
     "settle",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -13,8 +14,10 @@ from cgjobs.broker.call import Call, Command, fcall
 from cgjobs.broker.replies import dependency_ids, number, text
 from cgjobs.broker.values import (
     STATES,
+    UNLIMITED,
     Claimed,
     NewJob,
+    ProducerLimits,
     Promotion,
     Reaping,
     Release,
@@ -23,8 +26,10 @@ from cgjobs.broker.values import (
     Turn,
     milliseconds,
 )
-from cgjobs.errors import DependencyNotFound, JobNotFound, JobStateError
+from cgjobs.errors import BrokerFull, DependencyNotFound, JobNotFound, JobStateError, QueueFull
 from cgjobs.model import JobState
+
+NO_LIMITS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 def new_nonce() -> str:
@@ -32,18 +37,20 @@ def new_nonce() -> str:
     return secrets.token_hex(8)
 
 
-def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool | str]]:
-    """Add jobs, those that others depend on before them.
+def enqueue(jobs: Iterable[NewJob], limits: ProducerLimits = UNLIMITED) -> Call[list[bool | str]]:
+    """Add jobs, all or none, those that others depend on before them.
 
     Gives for each True when it was added, False when another job has its id, or the id of the job that has
     its unique key.
     """
     nonce, new = new_nonce(), tuple(jobs)
     arguments = [argument for job in new for argument in job.arguments()]
+    arguments += limits.arguments()
 
     def parse(reply: list[Any]) -> list[bool | str]:
         if reply and reply[0] == -1:
             raise DependencyNotFound(new[reply[1]].id, text(reply[2]))
+        _raise_refusal(reply)
         return [added == 1 if isinstance(added, int) else text(added) for added in reply]
 
     return Call(
@@ -53,11 +60,24 @@ def enqueue(jobs: Iterable[NewJob]) -> Call[list[bool | str]]:
     )
 
 
+def _raise_refusal(reply: list[Any]) -> None:
+    """Raise what a refused enqueue says."""
+    match reply:
+        case [b"full", bytes() as queue, int() as waiting, int() as most]:
+            raise QueueFull(text(queue), waiting, most)
+        case [b"memory", int() as used, int() as most]:
+            raise BrokerFull(
+                f"the broker has used {used:,} of its {most:,} bytes; the rest is kept for the workers. "
+                "Raise its maxmemory or remove jobs"
+            )
+
+
 def turn(
     worker: str,
     outcomes: Sequence[Settlement],
     wants: Mapping[str, int],
     *,
+    limits: Mapping[str, Sequence[int]] = NO_LIMITS,
     lease: timedelta,
     largest: int,
 ) -> Call[Turn]:
@@ -67,18 +87,30 @@ def turn(
         worker: The worker's name.
         outcomes: What ended; at most 500.
         wants: How many jobs to claim, by queue; at most 500 in sum.
+        limits: Those of the queues that have some, see `values.claim_limits`.
         lease: How long the claimed jobs are this worker's.
         largest: Most bytes of a job's data; a larger one fails unread.
     """
     nonce = new_nonce()
-    wanted = [part for want in wants.items() for part in want]
+    wanted: list[str | int | bytes] = []
+    for queue, n in wants.items():
+        wanted += (queue, orjson.dumps((n, *limits[queue])) if queue in limits else n)
 
-    def parse(refused: list[bytes], jobs: list[list[bytes]], left: list[Any], *found: list[bytes]) -> Turn:
+    def parse(
+        refused: list[bytes],
+        jobs: list[list[bytes]],
+        left: list[Any],
+        set_aside: list[bytes],
+        dropped: list[bytes],
+        later: list[Any],
+    ) -> Turn:
         return Turn(
             tuple(text(job_id) for job_id in refused),
             tuple(_claimed(fields, nonce) for fields in jobs),
-            {text(left[i]): left[i + 1] for i in range(0, len(left), 2)},
-            *map(_set_aside, found),
+            dict(_by_queue(left)),
+            _set_aside(set_aside),
+            _set_aside(dropped),
+            {queue: timedelta(milliseconds=ms) for queue, ms in _by_queue(later)},
         )
 
     if not outcomes:
@@ -94,6 +126,10 @@ def turn(
         return fcall("settle", worker, nonce, resent, milliseconds(lease), largest, settled, *wanted)
 
     return Call((settle(0),), lambda reply: parse(*reply), (settle(1),))
+
+
+def _by_queue(flat: list[Any]) -> Iterator[tuple[str, int]]:
+    return ((text(flat[i]), flat[i + 1]) for i in range(0, len(flat), 2))
 
 
 def _claimed(fields: list[Any], token: str) -> Claimed:
@@ -253,14 +289,20 @@ def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:
     return Call((fcall("drain", queue, int(delayed), limit),), int)
 
 
-def fire(schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob]) -> Call[bool | timedelta]:
+def fire(
+    schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob], limits: ProducerLimits = UNLIMITED
+) -> Call[bool | timedelta]:
     """Enqueue the jobs of one slot.
 
     Gives True when this call did it, False when another one had, or how long to wait until the slot is due.
     """
     arguments = [argument for job in jobs for argument in job.arguments()]
+    if arguments:  # without jobs there is nothing to refuse
+        arguments += limits.arguments()
 
-    def parse(reply: int) -> bool | timedelta:
+    def parse(reply: Any) -> bool | timedelta:
+        if isinstance(reply, list):
+            _raise_refusal(reply)
         return timedelta(milliseconds=-reply) if reply < 0 else bool(reply)
 
     return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), parse)

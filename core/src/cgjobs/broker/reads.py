@@ -108,6 +108,7 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
                     failed=row[3],
                     delayed=row[4],
                     paused=row[5] == 1,
+                    limited_until=_limited(row[9]),
                 ),
                 time(row[6]),
                 row[7],
@@ -117,6 +118,12 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
         }
 
     return Call((fcall_ro("stats", *wanted),), parse)
+
+
+def _limited(ms: int) -> datetime | None:
+    """Until when a rate limit holds a queue; None when that is over, by this host's clock."""
+    ends = _score(str(ms / 1000).encode())
+    return ends if ends is not None and ends > datetime.now(UTC) else None
 
 
 def queue_names() -> Call[list[str]]:

@@ -18,7 +18,7 @@ from cgjobs.broker.connection import (
     translated,
 )
 from cgjobs.config import RedisConfig
-from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, FunctionsMissing
+from cgjobs.errors import BrokerDenied, BrokerError, BrokerUnavailable, CgjobsError, FunctionsMissing
 
 T = TypeVar("T")
 _PAUSE = 0.05  # seconds between two tries within the deadline
@@ -79,7 +79,12 @@ class Sender:
         try:
             call = next(steps)
             while True:
-                call = steps.send(self.send(call))
+                try:
+                    reply = self.send(call)
+                except CgjobsError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -164,7 +169,12 @@ class AsyncSender:
         try:
             call = next(steps)
             while True:
-                call = steps.send(await self.send(call))
+                try:
+                    reply = await self.send(call)
+                except CgjobsError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 

@@ -10,7 +10,8 @@ from typing import Literal
 import attrs
 import orjson
 
-from cgjobs.model import JobState, Priority
+from cgjobs.config import QueueConfig
+from cgjobs.model import JobState, Priority, Rate
 
 # RQ's names of a job's state, as they stand in its hash.
 STATES: Mapping[str, JobState] = {
@@ -28,7 +29,16 @@ STATES: Mapping[str, JobState] = {
 }
 
 OutcomeKind = Literal[
-    "completed", "retry", "crashed", "failed", "quarantine", "cancelled", "snooze", "hold", "return"
+    "completed",
+    "retry",
+    "crashed",
+    "failed",
+    "quarantine",
+    "cancelled",
+    "snooze",
+    "hold",
+    "limited",
+    "return",
 ]
 
 
@@ -101,6 +111,31 @@ class NewJob:
 
 
 @attrs.frozen
+class ProducerLimits:
+    """What an enqueue must keep to.
+
+    Args:
+        most: How many jobs may wait in a queue, by queue; others have no limit.
+        memory_share: So much of the server's memory is for producers; None: the functions' own default.
+    """
+
+    most: Mapping[str, int] = attrs.field(factory=dict)
+    memory_share: float | None = None
+
+    def arguments(self) -> tuple[bytes, ...]:
+        """What stands behind the jobs; nothing when there is nothing to say."""
+        said: dict[str, object] = {}
+        if self.most:
+            said["most"] = self.most
+        if self.memory_share is not None:
+            said["share"] = self.memory_share
+        return (orjson.dumps(said),) if said else ()
+
+
+UNLIMITED = ProducerLimits()
+
+
+@attrs.frozen
 class Claimed:
     """A job under a lease, as the claim gave it."""
 
@@ -126,14 +161,15 @@ class Settlement:
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
             ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze``,
-            ``hold`` or ``return``.
+            ``hold``, ``limited`` (to the front, and its queue or key waits) or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
-        delay: Wait before the next attempt; for ``retry`` and ``snooze``.
+        delay: Wait before the next attempt; for ``retry``, ``snooze`` and ``limited``.
         error: Class and message of the error, one line; for ``hold`` why.
         blob: Base64: the result's JSON (``completed``) or the zlib-compressed traceback.
         group: For ``hold``: what the job waits for, see `cgjobs.hold`.
+            For ``limited``: what waits, ``queue`` or ``key``.
     """
 
     kind: OutcomeKind
@@ -174,6 +210,7 @@ class Turn:
         left: Waiting jobs in the queues that still have some.
         set_aside: What was no job.
         dropped: Jobs that have failed, since they had expired or a dependency of theirs failed.
+        later: How long to wait before asking again, for each queue whose jobs wait for a rate.
     """
 
     refused: tuple[str, ...]
@@ -181,6 +218,7 @@ class Turn:
     left: Mapping[str, int]
     set_aside: tuple[SetAside, ...] = ()
     dropped: tuple[SetAside, ...] = ()
+    later: Mapping[str, timedelta] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -230,6 +268,15 @@ class Reaping:
     jobs: tuple[tuple[str, str, str], ...]
     set_aside: tuple[SetAside, ...]
     dropped: tuple[SetAside, ...] = ()
+
+
+def claim_limits(queue: QueueConfig) -> tuple[int, ...]:
+    """The limits of a queue as a claim takes them, 0 for no limit."""
+    return (queue.max_running or 0, *_rate(queue.rate))
+
+
+def _rate(rate: Rate | None) -> tuple[int, int]:
+    return (0, 0) if rate is None else (rate.count, milliseconds(rate.window))
 
 
 def milliseconds(duration: timedelta) -> int:

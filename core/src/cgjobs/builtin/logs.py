@@ -20,6 +20,7 @@ _LEVELS = {
     "job_stale": "warn",
     "queue_paused": "warn",
     "schedule_skipped": "warn",
+    "schedule_refused": "warn",
     "broker_lost": "error",
     "plugin_quarantined": "error",
     "job_enqueued": "debug",

@@ -24,6 +24,7 @@ BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800
 _COUNTERS = {
     "retried": ("cgjobs_jobs_retried", "Attempts that failed and are tried again."),
     "snoozed": ("cgjobs_jobs_snoozed", "Runs that a handler put off."),
+    "limited": ("cgjobs_jobs_rate_limited", "Runs that met a rate limit; their queue or key waits."),
     "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
     "debounced": ("cgjobs_jobs_debounced", "Enqueues that were taken into a job that waited."),
@@ -145,6 +146,7 @@ def _processed(counters: Mapping[str, int]) -> Iterator[Any]:
     for kind, text in (
         ("recovered", "Jobs taken back from workers that died."),
         ("cancelled", "Jobs ended on purpose."),
+        ("refused", "Jobs that were not enqueued, since their queue was full."),
         ("expired", "Jobs that no worker started in time."),
         ("quarantined", "Entries that were no jobs of ours and were set aside."),
     ):
@@ -173,6 +175,11 @@ def _durations(counters: Mapping[str, int]) -> Iterator[Any]:
 def _sizes(readings: Mapping[str, reads.QueueReading]) -> Iterator[Any]:
     size = GaugeMetricFamily("cgjobs_queue_size", "Jobs in a queue, by state.", labels=("queue", "state"))
     paused = GaugeMetricFamily("cgjobs_queue_paused", "Whether a queue is paused.", labels=("queue",))
+    limited = GaugeMetricFamily(
+        "cgjobs_queue_rate_limited",
+        "Whether a queue waits since a handler met a rate limit.",
+        labels=("queue",),
+    )
     for name, reading in readings.items():
         row = reading.stats
         size.add_metric([name, "waiting"], row.waiting - reading.held)  # each job in one state, for sums
@@ -181,8 +188,10 @@ def _sizes(readings: Mapping[str, reads.QueueReading]) -> Iterator[Any]:
         for state in ("active", "delayed", "failed"):
             size.add_metric([name, state], getattr(row, state))
         paused.add_metric([name], int(row.paused))
+        limited.add_metric([name], int(row.limited_until is not None))
     yield size
     yield paused
+    yield limited
 
 
 def _waits(readings: Mapping[str, reads.QueueReading]) -> GaugeMetricFamily:

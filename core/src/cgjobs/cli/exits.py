@@ -6,12 +6,14 @@ from cyclopts import CycloptsError
 
 from cgjobs.errors import (
     BrokerError,
+    BrokerFull,
     CgjobsError,
     ConfigError,
     InvalidOption,
     InvalidPayload,
     JobStateError,
     PluginError,
+    QueueFull,
 )
 
 OK, FAILED, USAGE, UNREACHABLE, NOT_FOUND, REFUSED = range(6)
@@ -30,8 +32,10 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidPayload, USAGE),
     (InvalidOption, USAGE),
     (PluginError, USAGE),
+    (BrokerFull, REFUSED),
     (BrokerError, UNREACHABLE),
     (JobStateError, REFUSED),
+    (QueueFull, REFUSED),
     (Refused, REFUSED),
     (LookupError, NOT_FOUND),
 )

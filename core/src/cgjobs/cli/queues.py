@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -44,7 +45,7 @@ def pause(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> None:
 
 @app.command
 def resume(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> None:
-    """Let a queue go on.
+    """Let a queue go on, also one that waits since a handler met a rate limit.
 
     Args:
         name: The queue.
@@ -97,12 +98,19 @@ def show_stats(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> N
         show_json({"name": name, **plain(stats)})
         return
     for number, value in plain(stats).items():
-        show(f"{number + ':':<11}{_yes(value) if isinstance(value, bool) else value}")
+        if number != "limitedUntil":
+            show(f"{number + ':':<11}{_yes(value) if isinstance(value, bool) else value}")
+    if stats.limited_until:
+        show(f"{'limited:':<11}{_until(stats.limited_until)}")
 
 
 def _row(name: str, stats: QueueStats) -> tuple[object, ...]:
     numbers = (stats.waiting, stats.active, stats.delayed, stats.failed, stats.completed)
-    return (name, *numbers, _yes(stats.paused))
+    return (name, *numbers, _until(stats.limited_until) if stats.limited_until else _yes(stats.paused))
+
+
+def _until(moment: datetime) -> str:
+    return f"until {moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _yes(value: bool) -> str:

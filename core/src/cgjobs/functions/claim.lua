@@ -1,9 +1,11 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
--- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue
--- Gives {jobs, left, set aside, dropped}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
+-- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue;
+--       of a queue with limits, instead of n [n, most running, starts, window in ms], 0 for no limit
+-- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
 --       priority, timeout_ms, backoff} and, of a job with dependencies, {their ids as JSON, id and end of each}; left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
---       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did.
+--       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did;
+--       later: (queue, ms until it is worth asking again) for each queue whose jobs wait for a rate.
 -- Skips paused queues. Sent again with the same token it gives the jobs that the lost reply had.
 
 -- Pop up to n ids, level by level when the queue has levels.
@@ -87,7 +89,7 @@ local function waiting_fields(queue, id, largest)
 end
 
 -- Claim popped jobs. When a command is refused midway, what was claimed has its lease, and the rest goes back.
-local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest)
+local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest, limits)
   local members, leases, taken = {}, {}, 0
   local started = iso(sec, usec)
   local done, reason = pcall(function()
@@ -107,6 +109,9 @@ local function claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, la
   if #members > 0 then
     safe('ZADD', active_key(queue), unpack(members))
     safe('ZADD', LEASES, unpack(leases))
+    if limits and limits[3] > 0 then
+      note_starts(starts_key(queue), #members / 2, limits[4], microseconds(sec, usec))
+    end
   end
   if done then return end
   for at = #ids, taken + 1, -1 do
@@ -126,11 +131,15 @@ end
 
 local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
   local sec, usec = now()
-  local jobs, left = {}, {}
+  local jobs, left, later = {}, {}, {}
   local expiry = seconds(sec, usec, lease_ms)
   for i = at, #args, 2 do
-    local queue, n = args[i], tonumber(args[i + 1])
-    local state = safe('HMGET', queue_key(queue), 'paused', 'levels')
+    local queue, n, limits = args[i], tonumber(args[i + 1]), nil
+    if not n then
+      limits = cjson.decode(args[i + 1])
+      n = limits[1]
+    end
+    local state = safe('HMGET', queue_key(queue), 'paused', 'levels', 'until')
     if resent == '1' then
       for _, member in ipairs(safe('ZRANGE', active_key(queue), 0, -1)) do
         local id, of = string.match(member, '^(.-):(.*)$')
@@ -145,12 +154,22 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
       end
     end
     readied[queue] = nil
-    if n > 0 and not state[1] then
-      claim_from(queue, take(queue, n, state[2]), worker, token, expiry, jobs, sec, usec, largest)
+    -- Of a queue with limits none may be wanted: a job of it has ended, and others have to be woken.
+    if (n > 0 or limits) and not state[1] then
+      local room, wait = n + 1, nil
+      if limits or state[3] then room, wait = queue_room(queue, n, limits, state[3], sec, usec) end
+      if n > 0 and room > 0 then
+        local before = #jobs
+        local ids = take(queue, math.min(n, room), state[2])
+        claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest, limits)
+        room = room - (#jobs - before)
+      end
       local waiting = waiting_in(queue, state[2])
-      if waiting > 0 then
+      if waiting > 0 and room > 0 then
         left[#left + 1] = queue; left[#left + 1] = waiting
         wake(queue)
+      elseif waiting > 0 and wait then
+        later[#later + 1] = queue; later[#later + 1] = wait
       end
     end
   end
@@ -159,10 +178,10 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
     local waiting = state[1] and 0 or waiting_in(queue, state[2])
     if waiting > 0 then left[#left + 1] = queue; left[#left + 1] = waiting end
   end
-  return {jobs, left}
+  return {jobs, left, later}
 end
 
 define('claim', {'allow-oom'}, function(_, args)
   local claimed = claim_jobs(args[1], args[2], args[3], tonumber(args[4]), tonumber(args[5]), args, 6)
-  return {claimed[1], claimed[2], set_aside, dropped}
+  return {claimed[1], claimed[2], set_aside, dropped, claimed[3]}
 end)

@@ -4,12 +4,16 @@
 --       description, timeout in seconds, retries left, result_ttl, failure_ttl,
 --       further fields (JSON object of strings, or ''); of these, unique is a key that one job of the queue
 --       has, until it has started or is done (unique_until), or for so many ms; with debounce (in ms: how long the
---       waiting job may be put off in all) a job that waits under the key takes over the payload instead; dependency_ids, a JSON array, are
---       jobs that it waits for, those that this call adds before it included; batch is a deferred job that waits
+--       waiting job may be put off in all) a job that waits under the key takes over the payload instead;
+--       dependency_ids, a JSON array, are jobs that it waits for, those that this call adds before it included; batch is a deferred job that waits
 --       for it, enqueued before with the number of such jobs (outstanding)
+--       Behind the jobs, when there are limits of the producer's, a JSON object: most (queue -> how many jobs may wait in it)
+--       and share (of maxmemory; more than that is kept for the workers)
 -- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key
 -- (and with debounce its payload now).
 -- Gives instead {-1, number of the job, id}, and adds nothing, when a job depends on an id that no job has.
+-- Gives instead {'full', queue, jobs in it, how many may be} or {'memory', bytes used, maxmemory}, and adds nothing,
+-- when that is refused.
 -- Sent again with the same nonce it adds nothing and gives the same answer.
 local JOB_ARGS = 12
 
@@ -53,6 +57,44 @@ end
 local function has_started(id)
   local f = job_fields(id, 'started_at', 'debounce_by')
   return f and f[1] and f[2]
+end
+
+local MEMORY_SHARE = 0.8
+
+-- The producer's limits, behind the jobs, if there are any.
+local function producer_limits(args, at)
+  if (#args - at + 1) % JOB_ARGS == 0 then return {} end
+  return cjson.decode(table.remove(args))
+end
+
+local function length(queue)
+  local total = safe('ZCARD', delayed_key(queue)) + safe('ZCARD', deferred_key(queue))
+  for _, level in ipairs(LEVELS) do total = total + safe('LLEN', waiting_key(queue, level)) end
+  return total
+end
+
+-- Whether a job would add nothing, since its id or its unique key is taken.
+local function is_taken(args, i)
+  if redis.call('EXISTS', job_key(args[i + 1])) == 1 then return true end
+  local extra = args[i + 11] ~= '' and cjson.decode(args[i + 11]) or {}
+  local key = extra.unique and unique_key(args[i] .. ':' .. extra.unique)
+  local holder = key and safe('GET', key)
+  return holder and (redis.call('PTTL', key) > 0 or redis.call('EXISTS', job_key(holder)) == 1)
+end
+
+-- Why these jobs are not added, or nil.
+local function refusal(args, at, limits, sec)
+  if too_full(limits.share or MEMORY_SHARE, sec) then return {'memory', used_memory, max_memory} end
+  for queue, most in pairs(limits.most or {}) do
+    local more, present = 0, length(queue)
+    for i = at, #args, JOB_ARGS do
+      if args[i] == queue and not is_taken(args, i) then more = more + 1 end
+    end
+    if more > 0 and present + more > most then
+      count('refused|' .. queue, more)
+      return {'full', queue, present, most}
+    end
+  end
 end
 
 -- Where a job of this call was not added, since another one has its unique key, that one is waited for.
@@ -154,12 +196,18 @@ end
 define('enqueue', {}, function(_, args)
   local sec, usec = now()
   local kept = answer_key(args[1])
+  local limits = producer_limits(args, 3)
   if first_time(args[1], args[2], sec) then
     return remembered(args[1], sec, function()
       local extras, unknown = further_fields(args, 3)
       if unknown then
         forget_call(args[1], sec)
         return unknown
+      end
+      local refused = refusal(args, 3, limits, sec)
+      if refused then
+        forget_call(args[1], sec)
+        return refused
       end
       local replies, all_added = add_jobs(args, 3, extras, sec, usec)
       -- By the time the call is sent again the job that was in the way may be gone.

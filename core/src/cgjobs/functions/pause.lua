@@ -1,4 +1,4 @@
--- pause, resume: hold a queue, let it go on. For operators. Kept over restarts of anything.
+-- pause, resume: hold a queue, let it go on, also one that a handler's rate limit holds. For operators. Kept over restarts of anything.
 -- ARGV  queue
 -- Gives 1 when that changed something, else 0. Nothing of the queue starts once pause has answered.
 define('pause', {'allow-oom'}, function(_, args)
@@ -9,7 +9,7 @@ define('pause', {'allow-oom'}, function(_, args)
 end)
 
 define('resume', {'allow-oom'}, function(_, args)
-  local changed = safe('HDEL', queue_key(args[1]), 'paused')
+  local changed = math.min(1, safe('HDEL', queue_key(args[1]), 'paused', 'until'))
   if changed == 1 then
     publish({{'resumed', args[1], '', ''}})
     wake(args[1])

@@ -76,6 +76,7 @@ local function cancelled_key(queue) return 'rq:canceled:' .. queue end
 local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
+local function starts_key(name) return 'cgjobs:starts:' .. name end
 local function groups_key(queue) return 'cgjobs:groups:' .. queue end
 local function held_key(group) return 'cgjobs:held:' .. group end
 local function unique_key(name) return 'cgjobs:unique:' .. name end

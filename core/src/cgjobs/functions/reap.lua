@@ -40,9 +40,9 @@ define('reap', {'allow-oom'}, function(_, args)
         else
           redis.call('HSET', job_key(id), 'status', 'queued', 'token', '')
           push(queue, level_of(f[4]), id, true)
-          wake(queue)
           events[#events + 1] = {'recovered', queue, id, subtype}
         end
+        wake(queue) -- for the job, and for its place where only so many may run
         count('recovered|' .. queue, 1)
         done[#done + 1] = queue; done[#done + 1] = id; done[#done + 1] = fate
       end

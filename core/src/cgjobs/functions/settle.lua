@@ -4,9 +4,10 @@
 --       error (one line), blob]: one argument for all, since each argument has its price on the way
 --       kinds: completed (blob: the result as base64 of JSON, or ''), retry and failed (blob: the traceback as
 --       base64 of zlib), crashed (a retry that counts as a recovery), cancelled, snooze,
---       hold (a tenth part: its group), return (to the front, nothing counted)
+--       hold (a tenth part: its group), return (to the front, nothing counted),
+--       limited (to the front; a tenth part, queue or key, says what waits for the delay)
 --       then (queue, n) for each queue to claim from
--- Gives {ids whose outcome was refused, jobs, left, set aside, dropped}. An outcome counts only with the token of
+-- Gives {ids whose outcome was refused, jobs, left, set aside, dropped, later}. An outcome counts only with the token of
 -- the running attempt: that of a worker whose lease ended is refused and counted as stale.
 -- Sent again with the same nonce it changes nothing more.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
@@ -16,7 +17,7 @@ local function observe(tally, queue, subtype, kind, us)
   local label = queue .. '|' .. subtype
   local function add(field, by) tally[field] = (tally[field] or 0) + by end
   add(kind .. '|' .. label, 1)
-  if kind == 'snoozed' or kind == 'held' or kind == 'returned' then return end
+  if kind == 'snoozed' or kind == 'held' or kind == 'limited' or kind == 'returned' then return end
   add('seconds_count|' .. label, 1)
   add('seconds_us|' .. label, us)
   for i = 1, #BUCKETS do
@@ -51,7 +52,8 @@ local function postpone(queue, id, sec, usec, delay_ms)
 end
 
 local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', failed = 'failed', quarantine = 'failed',
-              snooze = 'snoozed', hold = 'held', ['return'] = 'returned', cancelled = 'cancelled'}
+              snooze = 'snoozed', hold = 'held', limited = 'limited', ['return'] = 'returned',
+              cancelled = 'cancelled'}
 
 local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
@@ -96,17 +98,19 @@ local function settle_jobs(outcomes, worker, sec, usec)
         release(queue, f[8], id) -- whatever it was held for: a failed job must not keep the next one away
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
+      elseif kind == 'limited' and group ~= 'queue' then
+        postpone(queue, id, sec, usec, delay_ms)
       elseif kind == 'hold' then
         hold(queue, group, id, message)
       else
         redis.call('HSET', key, 'status', 'queued', 'token', '')
         push(queue, level_of(f[7]), id, true)
-        wake(queue)
+        if kind == 'limited' then hold_queue(queue, delay_ms, sec, usec) else wake(queue) end
       end
       if not finished[queue] then finished[queue] = {} end
       table.insert(finished[queue], id .. ':' .. token)
       leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
-      events[#events + 1] = {DONE[kind], queue, id, group or subtype}
+      events[#events + 1] = {DONE[kind], queue, id, kind == 'hold' and group or subtype}
       observe(tally, queue, subtype, DONE[kind], us)
     end
   end
@@ -127,5 +131,5 @@ define('settle', {'allow-oom'}, function(_, args)
     resent = '0'
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
-  return {refused, claimed[1], claimed[2], set_aside, dropped}
+  return {refused, claimed[1], claimed[2], set_aside, dropped, claimed[3]}
 end)

@@ -1,0 +1,58 @@
+"""Dramatiq over Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from benchmarks import job
+from benchmarks.adapter import URL, About, Calls
+
+ABOUT = About(
+    title="dramatiq",
+    package="dramatiq",
+    delivery="at least once",
+    settings="its default middleware, no results; one process of 8 threads (its default), 50 for I/O",
+    bulk=None,
+    concurrency=8,
+    rate=1_200,
+)
+
+broker = RedisBroker(url=URL)
+dramatiq.set_broker(broker)
+
+
+@dramatiq.actor
+def noop(text: str) -> None:
+    job.note()
+
+
+@dramatiq.actor
+def sleep(text: str) -> None:
+    job.note()
+    time.sleep(job.SLEEP)
+    job.note()
+
+
+@contextlib.contextmanager
+def client() -> Iterator[Calls]:
+    """`send`; there is no call for many."""
+    tasks = {"noop": noop, "sleep": sleep}
+
+    def one_by_one(kind: str, number: int) -> None:
+        for _ in range(number):
+            tasks[kind].send(job.PAYLOAD)
+
+    yield Calls(one_by_one, one_by_one)
+
+
+def worker(kind: str, concurrency: int) -> None:
+    """Its command: a parent and one worker process."""
+    command = [sys.executable, "-m", "dramatiq", __name__, "--processes", "1", "--threads", str(concurrency)]
+    os.execv(sys.executable, command)
