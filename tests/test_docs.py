@@ -421,6 +421,7 @@ def test_every_field_of_a_job_has_its_row(redis_url: str) -> None:
 
     # Of jobs whose worker died, that run while somebody cancels them, or that their worker cannot run.
     rare = {"recoveries", "cancel", "held", "held_reason"}
+    rare |= {"checkpoint", "once:<key>", "logged", "begun", "outcome"}  # of handlers that ask for it
     assert {name for name in seen if not name.startswith("result ")} | rare == shown
     assert {name for name in seen if name.startswith("result ")} == results
 
@@ -434,7 +435,17 @@ def test_every_state_and_every_move_is_in_the_life_of_a_job() -> None:
     assert set(JobState) <= states
     assert states - set(JobState) <= {"(new)", "(gone)", "any but active"}
     assert named <= set(defined())
-    about_no_job = {"renew", "cancels", "progress", "register", "unregister"}
+    about_no_job = {
+        "renew",
+        "cancels",
+        "progress",
+        "log",
+        "checkpoint",
+        "begin",
+        "once",
+        "register",
+        "unregister",
+    }
     about_no_job |= {"pause", "resume", "stats", "digest"}
     assert set(defined()) - named == about_no_job
     [diagram] = [s.text for s in snippets(page) if s.language == "mermaid"]

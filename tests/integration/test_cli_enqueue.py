@@ -243,3 +243,18 @@ def test_bulk_is_spread_over_a_time(cgjobs: Cli) -> None:
 
     assert cgjobs("queue", "stats", "shop", "--json").json["delayed"] == 2
     assert "--spread" in cgjobs("enqueue", "--bulk", "-", "--spread", "soon", stdin=line).err
+
+
+def test_a_job_can_wait_for_others_and_shows_what_it_waits_for(cgjobs: Cli) -> None:
+    order = ["shop.order", "--customer", "eve", "--amount", "5"]
+    cgjobs("enqueue", *order, "--job-id", "one")
+    cgjobs("enqueue", *order, "--job-id", "two", "--depends-on", "one", "--on-dependency-failure", "ignore")
+    cgjobs("enqueue", *order, "--job-id", "three", "--depends-on", "one,two")
+
+    unknown = cgjobs("enqueue", *order, "--depends-on", "nobody")
+
+    assert unknown.code == 4
+    assert "no job named 'nobody'" in unknown.err
+    assert "one (not ended), two (not ended)" in cgjobs("job", "show", "three").out
+    assert cgjobs("job", "show", "one", "--json").json["dependents"] == ["three", "two"]
+    assert {job["id"] for job in cgjobs("jobs", "--state", "deferred", "--json").json} == {"two", "three"}

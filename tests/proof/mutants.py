@@ -133,12 +133,6 @@ MUTANTS = (
         "  redis.call('HDEL', key, unpack(OPTIONAL))\n",
         "",
     ),
-    Mutant(
-        "debounce forgets the key of the next one",
-        "enqueue.lua",
-        "          redis.call('SET', unique_key(queue .. ':' .. extra.unique), id)\n",
-        "",
-    ),
     Mutant("enqueue wakes nobody", "enqueue.lua", "if ready then wake(queue) end", ""),
     Mutant("claim does not add the lease", "claim.lua", "safe('ZADD', LEASES, unpack(leases))", ""),
     Mutant(

@@ -133,6 +133,9 @@ class LimitConfig:
         payload_bytes: Largest payload on the wire.
         payload_depth: Deepest nesting of a payload.
         result_bytes: Largest result on the wire.
+        checkpoint_bytes: Largest checkpoint, as JSON.
+        log_lines: So many lines that a job's handlers logged are kept with the job, the last ones; 0 for
+            none.
         memory_share: Above this share of the server's ``maxmemory`` an enqueue raises `BrokerFull`; the rest
             is for the workers, which go on.
     """
@@ -140,6 +143,8 @@ class LimitConfig:
     payload_bytes: int = attrs.field(default=256 * 1024, validator=_at_least(1))
     payload_depth: int = attrs.field(default=32, validator=_at_least(1))
     result_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least(0))
+    checkpoint_bytes: int = attrs.field(default=64 * 1024, validator=_at_least(0))
+    log_lines: int = attrs.field(default=200, validator=_at_least(0, 10_000))
     memory_share: float = attrs.field(default=MEMORY_SHARE, validator=_at_least(0.01, 1.0))
 
 

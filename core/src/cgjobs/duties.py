@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
 
-import orjson
-
-from cgjobs.broker import Call, moves, values
+from cgjobs.broker import moves, values
 from cgjobs.config import WorkerConfig
 from cgjobs.event import Event
-from cgjobs.model import Progress
 from cgjobs.options import JOB_ID
-from cgjobs.running import Run
-
-Send = Callable[[Call[Any]], Awaitable[Any]]
-"""Sends a call and waits, however long, until the broker has answered."""
+from cgjobs.reports import Send
 
 _LOOK = timedelta(seconds=1)
 _AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
@@ -87,6 +80,10 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
             if fate == "poison":
                 error = "Poison: its worker died again and again while it ran"
                 tell(Event("job_failed", queue, job_id, error=error))
+            elif fate == "unknown":
+                tell(
+                    Event("job_failed", queue, job_id, error="Outcome unknown: its worker died while it ran")
+                )
             elif fate == "cancelled":
                 tell(Event("job_cancelled", queue, job_id))
             else:
@@ -117,35 +114,3 @@ def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], N
             tell(Event("job_quarantined", entry.queue, entry.entry, error=entry.reason))
         else:
             tell(Event("job_quarantined", entry.queue, detail=repr(entry.entry), error=entry.reason))
-
-
-async def write_progress(
-    send: Send, runs: Callable[[], Sequence[Run]], interval: timedelta, tell: Callable[[Event], None]
-) -> None:
-    """Write the last reports of running jobs, twice a second at most."""
-    while True:
-        await asyncio.sleep(interval.total_seconds())
-        await flush_progress(send, runs(), tell)
-
-
-async def flush_progress(send: Send, runs: Sequence[Run], tell: Callable[[Event], None]) -> None:
-    """Write the reports that these jobs made and that were not yet written."""
-    reports, events = [], []
-    for run in runs:
-        report, run.report = run.report, None
-        if report is not None:
-            meta = {"progress": {"done": report.done, "total": report.total, "message": report.message}}
-            reports.append((run.claimed.id, run.claimed.token, orjson.dumps(meta)))
-            events.append(_told(run, report))
-    if reports:
-        await send(moves.progress(reports))
-        for event in events:
-            tell(event)
-
-
-def _told(run: Run, report: Progress) -> Event:
-    job = run.claimed
-    far = f"{report.done:g}" if report.total is None else f"{report.done:g} of {report.total:g}"
-    detail = f"{far} {report.message}".rstrip()
-    attempt = job.retries_made + 1
-    return Event("job_progress", job.queue, job.id, run.subtype, run.correlation_id, attempt, detail=detail)

@@ -26,6 +26,11 @@ def results(job_id: str) -> str:
     return f"rq:results:{job_id}"
 
 
+def log(job_id: str) -> str:
+    """List of the lines that a job's handler logged, over all attempts, the last one at the end."""
+    return f"cgjobs:log:{job_id}"
+
+
 def waiting(queue: str, priority: Priority = Priority.NORMAL) -> str:
     """List of waiting jobs; the normal level is RQ's own list, the others are lists beside it."""
     return f"rq:queue:{queue}" if priority is Priority.NORMAL else f"rq:queue:{queue}:{priority}"

@@ -12,8 +12,7 @@ import attrs
 import orjson
 
 from cgjobs import unique_key
-from cgjobs.broker import Steps, moves, pages, reads, search, values
-from cgjobs.broker.search import Filter
+from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
@@ -29,7 +28,7 @@ from cgjobs.errors import (
     WaitTimeout,
 )
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import MAX_DELAY, JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.subtype import Subtype
@@ -142,7 +141,7 @@ class Operations:
         job_id = options.job_id or secrets.token_hex(16)
         correlation_id = options.correlation_id or secrets.token_hex(16)
         timeout = options.timeout or subtype.timeout or queue.timeout
-        attempts = options.attempts or queue.attempts
+        attempts = options.attempts or subtype.attempts or queue.attempts
         priority = Priority(options.priority)
         extra = options.extra()
         if options.timeout is not None:
@@ -229,6 +228,12 @@ class Operations:
             raise JobNotFound(job_id, hint=hint)
         return job
 
+    def log(self, job_id: str, queue: str | None = None) -> Steps[tuple[LogLine, ...]]:
+        """What the job's handler logged, oldest first; raises `JobNotFound`."""
+        yield from self.get(job_id, queue)
+        found: tuple[LogLine, ...] = yield lines.log(job_id)
+        return found
+
     def remove(self, job_id: str, queue: str | None = None) -> Steps[None]:
         """Take a job out, unless it runs."""
         if queue is not None:
@@ -290,43 +295,12 @@ class Operations:
         Raises:
             InvalidOption: ``offset`` is negative or ``limit`` below 1.
         """
-        _check_page(offset, limit)
+        check_page(offset, limit)
         page: pages.Page = yield pages.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
         jobs: list[Job] = yield reads.jobs(page.ids)
         return jobs, page.total
-
-    def search(
-        self, queue: str, state: JobState, wanted: Filter, limit: int, most: int | None = None
-    ) -> Steps[tuple[list[Job], int]]:
-        """The first jobs in one state that are wanted, and how many were looked at: ``most`` or a page more.
-
-        Jobs that move meanwhile may be missed.
-        """
-        found: list[Job] = []
-        looked = 0
-        for key in search.places(queue, state):
-            offset = 0
-            while len(found) < limit and (most is None or looked < most):
-                ids: list[str] = yield search.members(key, state, offset)
-                if not ids:
-                    break
-                offset, looked = offset + search.PAGE, looked + len(ids)
-                if ids := (yield search.fitting(ids, wanted)):
-                    jobs: list[Job] = yield reads.jobs(ids[: limit - len(found)])
-                    mixed = state in (JobState.HELD, JobState.DEFERRED)  # they have one registry
-                    found += [job for job in jobs if wanted.wants(job) and (not mixed or job.state is state)]
-        return found, looked
-
-    def find_jobs(
-        self, queue: str, state: JobState, wanted: Filter, offset: int, limit: int
-    ) -> Steps[list[Job]]:
-        """A page of a queue's jobs in one state that are wanted; raises like `jobs`."""
-        if wanted == Filter():
-            return (yield from self.jobs(queue, state, offset, limit))[0]
-        _check_page(offset, limit)
-        return (yield from self.search(queue, state, wanted, offset + limit))[0][offset:]
 
     def workers(self) -> Steps[list[WorkerInfo]]:
         """The workers that are alive."""
@@ -377,7 +351,8 @@ class Operations:
         self.registry.tell(event)
 
 
-def _check_page(offset: int, limit: int) -> None:
+def check_page(offset: int, limit: int) -> None:
+    """Raise `InvalidOption` when it is no page of a list."""
     numbers = (("offset", offset, 0), ("limit", limit, 1))
     if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
         raise InvalidOption("the page", faults)

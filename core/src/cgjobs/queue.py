@@ -6,7 +6,8 @@ from datetime import datetime
 
 from cgjobs.broker import AsyncSender, Sender
 from cgjobs.broker.search import Filter
-from cgjobs.model import Job, JobState, QueueStats
+from cgjobs.listing import find_jobs
+from cgjobs.model import Job, JobState, LogLine, QueueStats
 from cgjobs.operations import Operations
 
 
@@ -46,7 +47,14 @@ class Queue:
                 are looked at, 500 in a call, until ``limit`` are found; jobs that move may be missed.
         """
         wanted = Filter(name, tag, since)
-        return self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
+        return self._run(find_jobs(self._operations, self.name, state, wanted, offset, limit))
+
+    def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged in all its attempts, oldest first; raises `JobNotFound`.
+
+        The last ``limits.log_lines`` are kept as long as the job is.
+        """
+        return self._run(self._operations.log(job_id, self.name))
 
     def remove(self, job_id: str) -> None:
         """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
@@ -111,7 +119,11 @@ class AsyncQueue:
     ) -> list[Job]:
         """Jobs in one state, like `Queue.jobs`."""
         wanted = Filter(name, tag, since)
-        return await self._run(self._operations.find_jobs(self.name, state, wanted, offset, limit))
+        return await self._run(find_jobs(self._operations, self.name, state, wanted, offset, limit))
+
+    async def log(self, job_id: str) -> tuple[LogLine, ...]:
+        """What the job's handler logged, like `Queue.log`."""
+        return await self._run(self._operations.log(job_id, self.name))
 
     async def remove(self, job_id: str) -> None:
         """Take a job out, like `Queue.remove`."""

@@ -6,13 +6,16 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 
 import attrs
 
 from cgjobs.context import Context
 from cgjobs.errors import suggest
+from cgjobs.model import Backoff
 from cgjobs.options import UniqueUntil, until_fault
+from cgjobs.retry_rules import BackoffFunction, RetryRules, check_rules
 
 P_contra = TypeVar("P_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -42,6 +45,12 @@ class Subtype(Generic[P, R]):
         memory: Bytes that an isolated handler may use; None for no limit.
         unique_by: Fields of the payload that make its unique key; none: it has none of its own.
         unique_until: How long that key is held.
+        attempts: How often a job is tried in all; None: the queue's number.
+        backoff: The wait between attempts, or a function of attempt and error; None: the queue's.
+        retry_on, no_retry_on: Which errors are tried again, see `RetryRules`.
+        idempotent: Whether it may run twice without harm; None: the author did not say.
+        destructive: Whether it destroys something.
+        at_most_once: Whether it is never run again once it has begun, whatever became of it.
         version: Version of the payload.
         upcasters: For each older version the function from its wire form to that of the next version.
     """
@@ -54,6 +63,13 @@ class Subtype(Generic[P, R]):
     memory: int | None = None
     unique_by: tuple[str, ...] = ()
     unique_until: UniqueUntil = "done"
+    attempts: int | None = None
+    backoff: Backoff | BackoffFunction | None = None
+    retry_on: tuple[type[BaseException], ...] | None = None
+    no_retry_on: tuple[type[BaseException], ...] = ()
+    idempotent: bool | None = None
+    destructive: bool = False
+    at_most_once: bool = False
     version: int = 1
     upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
 
@@ -75,6 +91,18 @@ class Subtype(Generic[P, R]):
     def is_async(self) -> bool:
         """Whether the handler is ``async def``."""
         return inspect.iscoroutinefunction(self.handler)
+
+    @cached_property
+    def rules(self) -> RetryRules:
+        """Which errors of the handler are tried again."""
+        return RetryRules(self.retry_on, self.no_retry_on, self.at_most_once)
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """For operators: ``destructive``, ``at most once``, ``idempotent``, ``not idempotent``."""
+        said = {"destructive": self.destructive, "at most once": self.at_most_once}
+        said |= {"idempotent": self.idempotent is True, "not idempotent": self.idempotent is False}
+        return tuple(trait for trait, holds in said.items() if holds)
 
     @property
     def summary(self) -> str:
@@ -114,6 +142,13 @@ def subtype(
     memory: int | None = None,
     unique_by: Sequence[str] = (),
     unique_until: UniqueUntil | None = None,
+    attempts: int | None = None,
+    backoff: Backoff | BackoffFunction | None = None,
+    retry_on: tuple[type[BaseException], ...] | None = None,
+    no_retry_on: tuple[type[BaseException], ...] = (),
+    idempotent: bool | None = None,
+    destructive: bool = False,
+    at_most_once: bool = False,
     version: int = 1,
     upcasters: Mapping[int, Upcaster] | None = None,
 ) -> _Decorator:
@@ -131,17 +166,29 @@ def subtype(
         unique_by: Names of fields of the payload. While there is a job of this kind with the same values in
             them, a further one adds nothing, whoever enqueues it, unless it is given a ``unique`` of its own.
         unique_until: How long: until that job has ``started``, until it is ``done`` (when None), or a time.
+        attempts: How often a job is tried in all, from 1. None: the queue's number. A job's own option wins.
+        backoff: The wait between attempts: a `Backoff`, or a function that is given the attempt that failed,
+            from 1, and its error, and gives a timedelta. None: the queue's. A job's own option wins.
+        retry_on: Errors of these classes alone are tried again, any other one fails the job at once; that
+            goes for `JobTimeout` too. None: every error is.
+        no_retry_on: Errors of these classes fail the job at once; they win over ``retry_on``.
+        idempotent: Whether it may run twice without harm. Shown to operators; changes nothing.
+        destructive: Whether it destroys something; ``cgjobs enqueue`` then asks.
+        at_most_once: Never run it again once it has begun: when its worker dies, its process crashes, its
+            time is over or the worker stops, it ends failed with "Outcome unknown". An error fails it, unless
+            it is `Retry` or `Snooze`, with which the handler says that nothing happened. Costs one call to
+            the broker before each run.
         version: Version of the payload, from 1. Raise it when jobs that are queued no longer fit the class.
         upcasters: For each version from 1 to ``version - 1`` a function that is given the payload of that
             version as it was written (a dict of wire names, with ``type``) and gives that of the next one.
 
     Raises:
-        ValueError: The name, the timeout or the memory is out of range, an ``async def`` handler is isolated,
-            there is a memory limit without isolation, ``unique_until`` without ``unique_by``, or an upcaster
-            is missing or of no version.
+        ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
+            handler is isolated, there is memory without isolation or ``unique_until`` without ``unique_by``,
+            two rules contradict each other, or an upcaster is missing or of no version.
         AttributeError: The payload's class has no field of a name in ``unique_by``.
-        TypeError: ``unique_by`` is one text, or the function's first argument is not annotated with an attrs
-            class.
+        TypeError: The function's first argument is not annotated with an attrs class, ``unique_by`` is one
+            text, or a rule is of a wrong type.
     """
     if not FULL_NAME.match(name):
         raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
@@ -159,6 +206,15 @@ def subtype(
         raise ValueError(f"unique_until of {name!r} needs unique_by: which fields make the key?")
     if reason := until_fault(unique_until):
         raise ValueError(f"unique_until of {name!r}: {reason}")
+    check_rules(
+        name,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+        attempts=attempts,
+        backoff=backoff,
+        idempotent=idempotent,
+        at_most_once=at_most_once,
+    )
     if version.__class__ is not int or not 1 <= version <= MAX_VERSION:
         raise ValueError(f"version of {name!r} is {version!r}; it is a whole number from 1 to {MAX_VERSION}")
     steps = dict(upcasters or {})
@@ -168,6 +224,13 @@ def subtype(
         timeout=timeout,
         isolation=isolation,
         memory=memory,
+        attempts=attempts,
+        backoff=backoff,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+        idempotent=idempotent,
+        destructive=destructive,
+        at_most_once=at_most_once,
         version=version,
         upcasters=steps,
         unique_by=tuple(unique_by),

@@ -22,31 +22,24 @@ from cgjobs.broker.presence import register, unregister
 from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import (
-    Promoter,
-    cancel_asked,
-    flush_progress,
-    reap_expired,
-    tell_dropped,
-    tell_set_aside,
-    write_progress,
-)
+from cgjobs.duties import Promoter, cancel_asked, reap_expired, tell_dropped, tell_set_aside
 from cgjobs.errors import BrokerError, ConfigError, Fault
 from cgjobs.event import Event, EventName
-from cgjobs.executor import Executor
+from cgjobs.executor import Executor, handed_back
 from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
 from cgjobs.operations import BATCH, queue_config
 from cgjobs.plugins import Registry
+from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
 from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
-_PROGRESS = 0.5
+_REPORTS = timedelta(seconds=0.5)
 _TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
@@ -56,6 +49,7 @@ _EVENTS: Mapping[str, EventName] = {
     "retry": "job_retrying",
     "crashed": "job_retrying",
     "failed": "job_failed",
+    "unknown": "job_failed",
     "quarantine": "job_failed",
     "snooze": "job_snoozed",
     "limited": "job_rate_limited",
@@ -137,9 +131,10 @@ class Worker:
         self._children = Children(children, registry, config.limits, structlog.get_logger)
         codec, log = Codec(config.limits), structlog.get_logger
         self._executor = Executor(
-            config, registry, codec, self._threads, self._children, self._resources, log, rng
+            config, registry, codec, self._threads, self._children, self._resources, log, self._link.send, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._reports = Reports(self._link.send, registry.tell, config.limits.log_lines)
         self._slots = Slots(self._places, self._limits)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
@@ -202,9 +197,7 @@ class Worker:
                 promoter.run(),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
-                write_progress(
-                    self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
-                ),
+                self._reports.write_regularly(lambda: list(self._runs.values()), _REPORTS),
             )
         ]
         for duty in duties:
@@ -244,7 +237,8 @@ class Worker:
             largest=2 * self._config.limits.payload_bytes,
         )
         try:
-            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
+            if reporting := [run for run, _ in batch if run.has_reports]:
+                await self._reports.write(reporting)
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
@@ -252,7 +246,7 @@ class Worker:
             raise
         self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
-            self._start(Run(claimed))
+            self._start(Run(claimed, log_lines=self._config.limits.log_lines))
         for queue, wait in turn.later.items():
             self._slots.ask_later(queue, wait, self._wake.set)
         tell_set_aside(turn.set_aside, self._tell)
@@ -273,7 +267,7 @@ class Worker:
     def _finish(self, run: Run, task: asyncio.Task[Settlement]) -> None:
         if self._runs.pop(run.key, None) is None:
             return  # handed back meanwhile
-        settlement = Settlement("return", run.claimed, run.subtype) if task.cancelled() else task.result()
+        settlement = handed_back(run) if task.cancelled() else task.result()
         if run.cancelled and settlement.kind != "completed":
             settlement = attrs.evolve(settlement, kind="cancelled")
         self._slots.give(run.claimed.queue)
@@ -345,9 +339,11 @@ class Worker:
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+                await asyncio.wait_for(self._wake.wait(), min(left, _REPORTS.total_seconds()))
+            with contextlib.suppress(TimeoutError, BrokerError):
+                await asyncio.wait_for(self._reports.write(list(self._runs.values())), left)
         for run in list(self._runs.values()):
-            self._ended.append((run, Settlement("return", run.claimed, run.subtype)))
+            self._ended.append((run, handed_back(run)))
             run.take_away()
         self._runs.clear()
         while self._ended and await self._turn_within(LONGEST_PAUSE):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Command: TypeAlias = tuple[Any, ...]
-Steps: TypeAlias = Generator["Call[Any]", Any, R]
+Steps: TypeAlias = Generator["Call[Any] | Ahead[Any]", Any, R]
 """An operation of several calls: yields each call, is sent its reply, returns the result."""
 
 
@@ -41,6 +41,20 @@ class Call(Generic[T]):
     def again(self) -> tuple[Command, ...]:
         """What to send on a second try."""
         return self.commands if self.resent is None else self.resent
+
+
+@attrs.frozen
+class Ahead(Generic[T]):
+    """Calls that do not need each other's replies; the reply to it is the list of theirs.
+
+    A sender may send one before it has the reply to the one before, so that the broker works while the next
+    one is made ready.
+
+    Args:
+        calls: The calls, each of one command, made when they are sent.
+    """
+
+    calls: Iterable[Call[T]]
 
 
 def together(commands: Iterable[Command], parse: Callable[[list[Any]], T]) -> Call[T]:

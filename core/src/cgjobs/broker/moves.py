@@ -133,9 +133,8 @@ def _by_queue(flat: list[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _claimed(fields: list[Any], token: str) -> Claimed:
-    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *dependencies = (
-        fields
-    )
+    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *more = fields
+    rest = dict(zip(more[::2], more[1::2], strict=False))
     return Claimed(
         queue.decode(),
         job_id.decode(),
@@ -148,7 +147,8 @@ def _claimed(fields: list[Any], token: str) -> Claimed:
         text(priority),
         text(timeout_ms),
         text(backoff),
-        _ends(*dependencies[0]) if dependencies else {},
+        rest.get(b"checkpoint", b""),
+        _ends(*rest[b"dependencies"]) if b"dependencies" in rest else {},
     )
 
 
@@ -178,6 +178,31 @@ def renew(
 def progress(reports: Iterable[tuple[str, str, bytes]]) -> Call[int]:
     """Keep the last reports (id, token, meta as JSON) of running jobs."""
     return Call((fcall("progress", *(part for report in reports for part in report)),), int)
+
+
+def checkpoint(values: Iterable[tuple[str, str, bytes]]) -> Call[int]:
+    """Keep the values (id, token, JSON or nothing) from which the next attempts of running jobs go on."""
+    return Call((fcall("checkpoint", *(part for value in values for part in value)),), int)
+
+
+def log(most: int, lines: Iterable[tuple[str, str, int, Sequence[str]]]) -> Call[int]:
+    """Append to the lines of running jobs (id, token, lines of the attempt sent before, lines)."""
+    flat = (
+        part
+        for job_id, token, before, texts in lines
+        for part in (job_id, token, before, orjson.dumps(list(texts)))
+    )
+    return Call((fcall("log", most, *flat),), int)
+
+
+def begin(job_id: str, token: str) -> Call[bool]:
+    """Say that a job which may not run twice begins. Gives whether it still is this attempt's."""
+    return Call((fcall("begin", job_id, token),), bool)
+
+
+def once(job_id: str, token: str, key: str, nonce: str, move: str) -> Call[str]:
+    """Mark one effect of a running job; ``move`` is ``begin``, ``done`` or ``undo``. Gives what is known."""
+    return Call((fcall("once", job_id, token, key, nonce, move),), text)
 
 
 def reap(*, max_crashes: int, limit: int = 500) -> Call[Reaping]:

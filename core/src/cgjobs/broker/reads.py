@@ -258,6 +258,8 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         result=result,
         tags=tags(fields.get("tags")),
         debounced=number(fields.get("debounced", b"0")),
+        outcome_unknown=fields.get("outcome") == b"unknown",
+        checkpoint=_json(fields.get("checkpoint")),
         depends_on=dependency_ids(fields.get("dependency_ids", b"")),
         payload_version=version,
         held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
@@ -272,6 +274,13 @@ def tags(value: bytes | None) -> tuple[str, ...]:
         if isinstance(found, list) and all(isinstance(tag, str) for tag in found):
             return tuple(found)
     return ()
+
+
+def _json(value: bytes | None) -> Any:
+    if value:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
+    return None
 
 
 def _state(fields: Mapping[str, bytes]) -> JobState:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, TypeVar
 
+import attrs
 from redis import exceptions
 
 from cgjobs.broker import library
-from cgjobs.broker.call import Call, Command, Steps
+from cgjobs.broker.call import Ahead, Call, Command, Steps
 from cgjobs.broker.connection import (
     IdleConnections,
     connect,
@@ -74,17 +78,41 @@ class Sender:
                 pause = _PAUSE
             commands = call.again
 
+    def send_ahead(self, ahead: Ahead[T]) -> list[T]:
+        """Send calls, each before the reply to the one before is read; raises like `send`."""
+        calls, made = iter(ahead.calls), deque[Call[T]]()
+        replies: list[T] = []
+
+        def commands() -> Iterator[Command]:
+            for call in calls:
+                made.append(call)
+                [command] = call.commands
+                yield command
+
+        try:
+            with translated(self._config), closing(self._idle.execute_ahead(commands())) as found:
+                for reply in found:
+                    replies.append(made[0].parse(reply))
+                    made.popleft()
+        except BrokerError:  # once more one by one, which tells what is wrong if it still is
+            replies.extend(self.send(attrs.evolve(call, commands=call.again)) for call in made)
+        return replies + [self.send(call) for call in calls]
+
+    def step(self, step: Call[Any] | Ahead[Any]) -> Any:
+        """Carry out one step of an operation."""
+        return self.send_ahead(step) if isinstance(step, Ahead) else self.send(step)
+
     def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    reply = self.send(call)
+                    reply = self.step(step)
                 except CgjobsError as error:
-                    call = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    call = steps.send(reply)
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -164,17 +192,23 @@ class AsyncSender:
                 await asyncio.sleep(_PAUSE)
             commands = call.again
 
+    async def step(self, step: Call[Any] | Ahead[Any]) -> Any:
+        """Carry out one step of an operation."""
+        if isinstance(step, Ahead):
+            return [await self.send(call) for call in step.calls]
+        return await self.send(step)
+
     async def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    reply = await self.send(call)
+                    reply = await self.step(step)
                 except CgjobsError as error:
-                    call = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    call = steps.send(reply)
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 

@@ -33,6 +33,7 @@ OutcomeKind = Literal[
     "retry",
     "crashed",
     "failed",
+    "unknown",
     "quarantine",
     "cancelled",
     "snooze",
@@ -137,7 +138,7 @@ UNLIMITED = ProducerLimits()
 
 @attrs.frozen
 class Claimed:
-    """A job under a lease, as the claim gave it."""
+    """A job under a lease, as the claim gave it; ``checkpoint`` is JSON, or empty when there is none."""
 
     queue: str
     id: str
@@ -150,6 +151,7 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    checkpoint: bytes = b""
     dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
     """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
@@ -160,8 +162,9 @@ class Settlement:
 
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
-            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze``,
-            ``hold``, ``limited`` (to the front, and its queue or key waits) or ``return``.
+            ``unknown`` (failed, and nobody knows what it did), ``quarantine`` (failed, since it is no job of
+            ours), ``cancelled``, ``snooze``, ``hold``, ``limited`` (to the front, and its queue or key waits)
+            or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
@@ -260,7 +263,7 @@ class Reaping:
     """The reply to a reap.
 
     Args:
-        jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
+        jobs: (queue, id, ``recovered``, ``poison``, ``unknown`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
         dropped: Jobs that have failed since a dependency of theirs did.
     """

@@ -8,7 +8,8 @@ import structlog
 
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.logs import JsonLines, without_userinfo
+from cgjobs.logs import JsonLines
+from cgjobs.redaction import without_userinfo
 
 _LEVELS = {
     "job_failed": "error",

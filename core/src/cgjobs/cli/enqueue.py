@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from cgjobs.cli.bulk import enqueue_bulk
 from cgjobs.cli.fields import PayloadOption, Value, by_flag, payload_options, to_wire
 from cgjobs.cli.job_options import JOB_OPTIONS, job_options
 from cgjobs.cli.output import show, show_json, talk
-from cgjobs.cli.session import Session, Shared
+from cgjobs.cli.session import Session, Shared, confirm
 from cgjobs.cli.source import read_source
 from cgjobs.cli.waiting import wait_for
 from cgjobs.client import DEFAULT_WAIT
@@ -28,6 +29,7 @@ _OUR_OPTIONS = {
 }
 _OUR_FLAGS = {
     "--wait": "Wait for the job's end and print its result as JSON; exit with 1 when it fails.",
+    "--yes": "Do not ask when the job destroys something.",
     "--json": "Print the job, or with --wait its end, as one JSON document.",
 }
 _BULK_ONLY = frozenset({"--bulk", "--spread"})
@@ -90,6 +92,8 @@ def _enqueue_one(name: str, words: Sequence[str], session: Session) -> None:
     if faults := [*faults, *wrong, *late, *(fault for fault in more if fault.path not in told)]:
         raise InvalidPayload(f"cannot enqueue {name}", faults)
     prepared = session.operations.new_job(payload, chosen)
+    if subtype.destructive and not getattr(payload, "dry_run", False):
+        _confirm(subtype, payload, yes="--yes" in given)
     job = session.run(session.operations.enqueue([prepared]))[0]
     if job.duplicate:
         took = chosen.debounce is not None and job.debounced
@@ -103,6 +107,14 @@ def _enqueue_one(name: str, words: Sequence[str], session: Session) -> None:
         show_json({"id": job.id, "queue": job.queue, "name": job.name, "duplicate": job.duplicate})
     else:
         show(job.id)
+
+
+def _confirm(subtype: Subtype[Any, Any], payload: object, *, yes: bool) -> None:
+    """Ask before a job that destroys something, on a terminal: a script has said it by naming the job."""
+    if yes or not sys.stdin.isatty():
+        return
+    hint = " (--dry-run shows what it would do)" if hasattr(payload, "dry_run") else ""
+    confirm(f"{subtype.name} destroys something{hint}.", yes=False)
 
 
 def _payload(

@@ -14,6 +14,7 @@ from cgjobs.cli.output import AsJson, moment, show_json, show_table, talk
 from cgjobs.cli.session import Session, Shared
 from cgjobs.codec import HIDDEN
 from cgjobs.errors import Fault, InvalidOption
+from cgjobs.listing import search
 from cgjobs.model import Job, JobState
 from cgjobs.redaction import masked
 from cgjobs.wire.record import plain
@@ -57,7 +58,7 @@ def jobs(
         missing = offset + limit - len(found)
         if missing <= 0 or looked >= _MOST:
             break
-        more, seen = session.run(session.operations.search(name, each, wanted, missing, _MOST - looked))
+        more, seen = session.run(search(name, each, wanted, missing, _MOST - looked))
         found, looked = found + more, looked + seen
     if looked >= _MOST and len(found) < offset + limit:
         talk(f"looked at the first {looked} jobs only; choose a queue and a state")
@@ -78,7 +79,7 @@ def hidden(job: Job, session: Session) -> Job:
 
 def _listed(job: Job) -> dict[str, Any]:
     """What a list knows of a job: results and errors are read for one job only, by ``job show``."""
-    unread = {"result", "errors", "duplicate"}
+    unread = {"result", "errors", "duplicate", "checkpoint"}
     shown: dict[str, Any] = {name: value for name, value in plain(job).items() if name not in unread}
     return shown
 
@@ -99,4 +100,5 @@ def moment_of(since: str | None) -> datetime | None:
 
 def _row(job: Job) -> tuple[object, ...]:
     attempt = f"{job.attempt}/{job.attempts}"
-    return (job.id, job.name, job.state, job.priority, attempt, moment(job.created_at), moment(job.run_at))
+    state = f"{job.state}, outcome unknown" if job.outcome_unknown else job.state
+    return (job.id, job.name, state, job.priority, attempt, moment(job.created_at), moment(job.run_at))

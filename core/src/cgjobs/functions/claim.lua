@@ -1,8 +1,9 @@
 -- claim: give a worker up to n jobs of each of its queues, under a lease. For workers.
 -- ARGV  worker, token, resent (0 or 1), lease in ms, largest data in bytes, then (queue, n) for each queue;
 --       of a queue with limits, instead of n [n, most running, starts, window in ms], 0 for no limit
--- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries, created_at,
---       priority, timeout_ms, backoff} and, of a job with dependencies, {their ids as JSON, id and end of each}; left: (queue, waiting jobs) for each queue that still has some;
+-- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries,
+--       created_at, priority, timeout_ms, backoff, then (name, value) for what few jobs have: checkpoint, dependencies
+--       (their ids as JSON, id and end of each)}; left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
 --       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did;
 --       later: (queue, ms until it is worth asking again) for each queue whose jobs wait for a rate.
@@ -32,12 +33,14 @@ end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
                       'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at', 'dependents',
-                      'dependency_ids'}
+                      'dependency_ids', 'checkpoint'}
 
 local function claimed_reply(queue, id, f)
   local reply = {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '',
                  f[9] or ''}
-  if f[15] then reply[11] = {f[15], safe('HGETALL', dependencies_key(id))} end
+  local function add(name, value) reply[#reply + 1] = name; reply[#reply + 1] = value end
+  if f[15] then add('dependencies', {f[15], safe('HGETALL', dependencies_key(id))}) end
+  if f[16] then add('checkpoint', f[16]) end
   return reply
 end
 

@@ -158,7 +158,7 @@ local function add_jobs(args, at, extras, sec, usec)
                       'enqueued_at', created,
                       'origin', queue, 'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7],
                       'retries_left', args[i + 8], 'result_ttl', args[i + 9], 'failure_ttl', args[i + 10]}
-      if own == '1' then redis.call('DEL', results_key(id)) end -- what a former job of this id left
+      if own == '1' then redis.call('DEL', results_key(id), log_key(id)) end -- what a former job of this id left
       if waits then
         adopt_holders(extra, instead)
         if due ~= '' then fields[#fields + 1] = 'due'; fields[#fields + 1] = due end

@@ -63,6 +63,7 @@ end
 
 local function job_key(id) return 'rq:job:' .. id end
 local function results_key(id) return 'rq:results:' .. id end
+local function log_key(id) return 'cgjobs:log:' .. id end
 local function waiting_key(queue, level)
   if level == NORMAL then return 'rq:queue:' .. queue end
   return 'rq:queue:' .. queue .. ':' .. level
@@ -206,7 +207,7 @@ end
 
 -- Delete all keys of a job. Its entry in a list or registry, and its unique key, are the caller's.
 local function forget(id)
-  redis.call('DEL', job_key(id), results_key(id))
+  redis.call('DEL', job_key(id), results_key(id), log_key(id))
 end
 
 -- Of a queue's jobs that ended in one state, let those go that would go first, until `most` are kept; so many at
@@ -242,7 +243,15 @@ local function fail(queue, id, sec, usec, ttl, most)
   safe('ZADD', failed_key(queue), seconds(sec, usec, ttl * 1000), id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
+  redis.call('EXPIRE', log_key(id), ttl)
   keep_at_most(queue, 'failed', most)
+end
+
+-- A job that may not run twice, and of whose run nobody knows how it ended: failed, and marked.
+local function fail_unknown(queue, id, subtype, sec, usec, ttl, most)
+  redis.call('HSET', job_key(id), 'outcome', 'unknown')
+  fail(queue, id, sec, usec, ttl, most)
+  count('unknown|' .. queue .. '|' .. subtype, 1)
 end
 
 local function end_cancelled(queue, id, unique, sec, usec, ttl)
@@ -254,6 +263,7 @@ local function end_cancelled(queue, id, unique, sec, usec, ttl)
     safe('ZADD', cancelled_key(queue), seconds(sec, usec, ttl * 1000), id)
     redis.call('EXPIRE', key, ttl)
     redis.call('EXPIRE', results_key(id), ttl)
+    redis.call('EXPIRE', log_key(id), ttl)
   end
   release(queue, unique, id)
   count('cancelled|' .. queue, 1)

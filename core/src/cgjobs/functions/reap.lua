@@ -1,7 +1,7 @@
 -- reap: take jobs back whose lease ended. For workers; any number may do it.
 -- ARGV  how many crashes make a job poison, at most how many leases to look at
--- Gives {(queue, id, 'recovered', 'poison' or 'cancelled') for each job, set aside, dropped}. Recoveries are counted apart
--- from attempts; dropped are (queue, id, reason) of each job that failed since its dependency did.
+-- Gives {(queue, id, 'recovered', 'poison', 'unknown' or 'cancelled') for each job, set aside, dropped}. Recoveries are
+-- counted apart from attempts; dropped are (queue, id, reason) of each job that failed since its dependency did.
 define('reap', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local most = tonumber(args[1])
@@ -15,7 +15,7 @@ define('reap', {'allow-oom'}, function(_, args)
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
                            'number_of_retries', 'description', 'unique', 'cancel', 'dependents', 'dependency_id',
-                           'failure_max')
+                           'failure_max', 'begun')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -28,6 +28,14 @@ define('reap', {'allow-oom'}, function(_, args)
           end_cancelled(queue, id, f[9], sec, usec, ttl)
           ended(id, 'cancelled', f[11], f[12], ttl)
           events[#events + 1] = {'cancelled', queue, id, subtype}
+        elseif f[14] and f[14] == f[1] then -- it may not run twice, and it has begun
+          fate = 'unknown'
+          keep_error(id, f[6] or '', whole(f[7]) + 1, 'Outcome unknown: its worker died while it ran', '')
+          fail_unknown(queue, id, subtype, sec, usec, ttl, whole(f[13]))
+          ended(id, 'failed', f[11], f[12], ttl)
+          release(queue, f[9], id)
+          count('failed|' .. queue .. '|' .. subtype, 1)
+          events[#events + 1] = {'failed', queue, id, subtype}
         elseif recoveries >= most then
           fate = 'poison'
           keep_error(id, f[6] or '', whole(f[7]) + 1,
