@@ -420,8 +420,15 @@ def test_every_field_of_a_job_has_its_row(redis_url: str) -> None:
     results = {f"result {row[0]}" for row in rows(page["Results"])}
 
     # Of jobs whose worker died, that run while somebody cancels them, or that their worker cannot run.
-    rare = {"recoveries", "cancel", "held", "held_reason"}
-    rare |= {"checkpoint", "once:<key>", "logged", "begun", "outcome"}  # of handlers that ask for it
+    rare = {"recoveries", "cancel", "held", "held_reason", "limit_key"}
+    rare |= {
+        "checkpoint",
+        "once:<key>",
+        "logged",
+        "begun",
+        "outcome",
+        "limit_key",
+    }  # of handlers that ask for it
     assert {name for name in seen if not name.startswith("result ")} | rare == shown
     assert {name for name in seen if name.startswith("result ")} == results
 

@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     job_id: str | None
     correlation_id: str | None
     expires: timedelta | datetime | None
+    limit_key: str | None
     unique: str | Literal[False] | None
     unique_until: UniqueUntil | None
     throttle: timedelta | None

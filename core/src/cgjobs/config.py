@@ -80,6 +80,7 @@ class QueueConfig:
         keep_failed: How long a failed job is kept, or a `Keep`.
         rate: Most starts in any window, over all workers; None for no limit.
         max_running: Most jobs that run at once, over all workers; None for no limit.
+        key_rate, key_concurrency: The same for the jobs with one ``limit_key``.
         max_length: Most jobs that wait, are held, deferred or delayed; an enqueue beyond raises `QueueFull`.
     """
 
@@ -92,12 +93,14 @@ class QueueConfig:
     keep_failed: timedelta | Keep = attrs.field(default=timedelta(days=30), validator=_not_negative)
     rate: Rate | None = None
     max_running: int | None = attrs.field(default=None, validator=_at_least(1))
+    key_rate: Rate | None = None
+    key_concurrency: int | None = attrs.field(default=None, validator=_at_least(1))
     max_length: int | None = attrs.field(default=None, validator=_at_least(1))
 
     @property
     def is_limited(self) -> bool:
         """Whether a claim has to be told of limits."""
-        return self.rate is not None or self.max_running is not None
+        return any((self.rate, self.max_running, self.key_rate, self.key_concurrency))
 
 
 @attrs.frozen

@@ -126,6 +126,21 @@ def held(group: str) -> str:
     return f"cgjobs:held:{group}"
 
 
+def running(name: str) -> str:
+    """Set of the running jobs, ``<job id>:<attempt token>``, of one ``<queue>:<limit key>``."""
+    return f"cgjobs:running:{name}"
+
+
+def limited(name: str) -> str:
+    """There while a rate limit that a handler met holds one ``<queue>:<limit key>``."""
+    return f"cgjobs:limited:{name}"
+
+
+def due(queue: str) -> str:
+    """Sorted set of the limit keys with held jobs, scored by when to look at them, in ms."""
+    return f"cgjobs:due:{queue}"
+
+
 def unique(name: str) -> str:
     """Id of the job that has a unique key, ``<queue>:<key>``."""
     return f"cgjobs:unique:{name}"

@@ -24,8 +24,11 @@ def search(
             if not ids:
                 break
             offset, looked = offset + PAGE, looked + len(ids)
-            if ids := (yield fitting(ids, wanted)):
-                jobs: list[Job] = yield reads.jobs(ids[: limit - len(found)])
+            fit: list[str] = yield fitting(ids, wanted)
+            while fit and len(found) < limit:
+                missing = limit - len(found)
+                jobs: list[Job] = yield reads.jobs(fit[:missing])
+                fit = fit[missing:]
                 mixed = state in (JobState.HELD, JobState.DEFERRED)  # they have one registry
                 found += [job for job in jobs if wanted.wants(job) and (not mixed or job.state is state)]
     return found, looked

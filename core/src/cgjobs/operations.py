@@ -106,6 +106,8 @@ class Operations:
     def new_job(self, payload: object, options: JobOptions) -> tuple[NewJob, Job]:
         """A payload checked and made ready to be enqueued, and the job as it will be."""
         subtype = self.registry.subtype_for(payload)
+        if options.limit_key is None and (key := subtype.limit_key(payload)) is not None:
+            options = attrs.evolve(options, limit_key=key)
         return self._prepare(subtype, self.codec.dump(subtype, payload), options)
 
     def new_jobs(

@@ -66,6 +66,9 @@ class JobOptions:
             then it is deferred; a delay begins when the last one has ended.
         on_dependency_failure: What becomes of it when one of them fails, or is cancelled or removed: it is to
             ``fail`` too, or to ``ignore`` that and run when all have ended.
+        limit_key: Only so many jobs of the queue with this key, 1 to 200 printable ASCII characters, run at
+            once or start in a window: see ``key_concurrency`` and ``key_rate`` of a queue. None: what
+            ``limit_by`` of the subtype says.
         keep_completed: How long the job is kept once completed; zero removes it at once. A `Keep` says also
             with how many others of its queue.
         keep_failed: The same once failed.
@@ -88,6 +91,7 @@ class JobOptions:
     tags: Sequence[str] = ()
     depends_on: Sequence[Job | str] = ()
     on_dependency_failure: Literal["fail", "ignore"] = "fail"
+    limit_key: str | None = None
     keep_completed: timedelta | Keep | None = None
     keep_failed: timedelta | Keep | None = None
 
@@ -126,6 +130,8 @@ class JobOptions:
             # By this host's clock: a few seconds of difference to the broker's do not matter to what expires.
             by = datetime.now(UTC) + self.expires if isinstance(self.expires, timedelta) else self.expires
             fields["expires_at"] = f"{by.timestamp():.3f}"
+        if self.limit_key is not None:
+            fields["limit_key"] = self.limit_key
         if self.unique:
             until = self.throttle or self.unique_until or ("done" if self.debounce is None else "started")
             fields["unique"] = self.unique
@@ -190,6 +196,8 @@ class JobOptions:
             faults.append(Fault("priority", f"{self.priority!r} is none of {', '.join(Priority)}"))
         if self.job_id is not None and not JOB_ID.match(self.job_id):
             faults.append(Fault("jobId", f"{self.job_id[:140]!r} is not 1 to 128 of A-Z a-z 0-9 _ -"))
+        if self.limit_key is not None and not UNIQUE.match(self.limit_key):
+            faults.append(Fault("limitKey", "it is not 1 to 200 printable ASCII characters"))
         if self.correlation_id is not None and not CORRELATION_ID.match(self.correlation_id):
             faults.append(Fault("correlationId", "it is not 1 to 128 printable ASCII characters"))
         if isinstance(self.tags, str):

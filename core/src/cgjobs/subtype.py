@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ R_co = TypeVar("R_co", covariant=True)
 P = TypeVar("P")
 R = TypeVar("R")
 
+MAX_KEY = 200
 Isolation = Literal["inline", "process"]
 Upcaster = Callable[[dict[str, Any]], Mapping[str, Any]]
 """From a payload of one version on the wire to that of the next version."""
@@ -45,6 +47,7 @@ class Subtype(Generic[P, R]):
         memory: Bytes that an isolated handler may use; None for no limit.
         unique_by: Fields of the payload that make its unique key; none: it has none of its own.
         unique_until: How long that key is held.
+        limit_by: Fields of the payload that make a job's limit key.
         attempts: How often a job is tried in all; None: the queue's number.
         backoff: The wait between attempts, or a function of attempt and error; None: the queue's.
         retry_on, no_retry_on: Which errors are tried again, see `RetryRules`.
@@ -72,6 +75,7 @@ class Subtype(Generic[P, R]):
     at_most_once: bool = False
     version: int = 1
     upcasters: Mapping[int, Upcaster] = attrs.field(factory=dict)
+    limit_by: tuple[str, ...] = ()
 
     def __call__(self, payload: P, ctx: Context) -> R:
         """Run the handler as the plain function it is."""
@@ -86,6 +90,15 @@ class Subtype(Generic[P, R]):
     def kind(self) -> str:
         """The part after the dot: the wire's ``type``."""
         return self.name.partition(".")[2]
+
+    def limit_key(self, payload: P) -> str | None:
+        """The limit key of a job with this payload: ``user_id=7``, or a digest of what cannot be a key."""
+        if not self.limit_by:
+            return None
+        text = ",".join(f"{name}={getattr(payload, name)}" for name in self.limit_by)
+        if len(text) <= MAX_KEY and text.isascii() and text.isprintable():
+            return text
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
     @property
     def is_async(self) -> bool:
@@ -131,6 +144,11 @@ class _Decorator:
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
         payload = _payload_class(self._name, handler)
         _check_unique_by(self._name, payload, self._traits["unique_by"])
+        known = {field.name for field in attrs.fields(payload)}
+        if unknown := [name for name in self._traits["limit_by"] if name not in known]:
+            raise ValueError(
+                f"limit_by of {self._name!r} has {unknown[0]!r}; the payload has {', '.join(sorted(known))}"
+            )
         return Subtype(self._name, payload, handler, **self._traits)
 
 
@@ -142,6 +160,7 @@ def subtype(
     memory: int | None = None,
     unique_by: Sequence[str] = (),
     unique_until: UniqueUntil | None = None,
+    limit_by: tuple[str, ...] = (),
     attempts: int | None = None,
     backoff: Backoff | BackoffFunction | None = None,
     retry_on: tuple[type[BaseException], ...] | None = None,
@@ -166,6 +185,8 @@ def subtype(
         unique_by: Names of fields of the payload. While there is a job of this kind with the same values in
             them, a further one adds nothing, whoever enqueues it, unless it is given a ``unique`` of its own.
         unique_until: How long: until that job has ``started``, until it is ``done`` (when None), or a time.
+        limit_by: Names of fields of the payload. The jobs of a queue with the same values there have the same
+            limit key: see ``key_concurrency`` and ``key_rate`` of a queue.
         attempts: How often a job is tried in all, from 1. None: the queue's number. A job's own option wins.
         backoff: The wait between attempts: a `Backoff`, or a function that is given the attempt that failed,
             from 1, and its error, and gives a timedelta. None: the queue's. A job's own option wins.
@@ -185,7 +206,8 @@ def subtype(
     Raises:
         ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
             handler is isolated, there is memory without isolation or ``unique_until`` without ``unique_by``,
-            two rules contradict each other, or an upcaster is missing or of no version.
+            two rules contradict each other, ``limit_by`` names no field of the payload, or an upcaster is
+            missing or of no version.
         AttributeError: The payload's class has no field of a name in ``unique_by``.
         TypeError: The function's first argument is not annotated with an attrs class, ``unique_by`` is one
             text, or a rule is of a wrong type.
@@ -224,6 +246,7 @@ def subtype(
         timeout=timeout,
         isolation=isolation,
         memory=memory,
+        limit_by=tuple(limit_by),
         attempts=attempts,
         backoff=backoff,
         retry_on=retry_on,

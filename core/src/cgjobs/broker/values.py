@@ -275,7 +275,7 @@ class Reaping:
 
 def claim_limits(queue: QueueConfig) -> tuple[int, ...]:
     """The limits of a queue as a claim takes them, 0 for no limit."""
-    return (queue.max_running or 0, *_rate(queue.rate))
+    return (queue.max_running or 0, *_rate(queue.rate), queue.key_concurrency or 0, *_rate(queue.key_rate))
 
 
 def _rate(rate: Rate | None) -> tuple[int, int]:

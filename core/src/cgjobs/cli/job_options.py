@@ -26,6 +26,7 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
         "DURATION|TIME",
         "It fails when no worker has started it after this long, or by this time.",
     ),
+    "--limit-key": ("TEXT", "Only so many jobs of the queue with this key run at once or in a window."),
     "--unique": (
         "KEY",
         "While a job of the queue has this key, nothing is added. '' for none, whatever the subtype says.",

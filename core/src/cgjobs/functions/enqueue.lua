@@ -39,7 +39,10 @@ local function take_over(queue, id, args, i, extra, due_ms)
   local fields = {'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7], 'retries_left', args[i + 8],
                   'result_ttl', args[i + 9], 'failure_ttl', args[i + 10], 'debounced', whole(f[4]) + 1}
   for name, value in pairs(extra) do
-    if name ~= 'debounce' then fields[#fields + 1] = name; fields[#fields + 1] = value end
+    -- One that is ready may be counted under its limit key already.
+    if name ~= 'debounce' and (name ~= 'limit_key' or f[1] == 'scheduled') then
+      fields[#fields + 1] = name; fields[#fields + 1] = value
+    end
   end
   redis.call('HDEL', key, unpack(OPTIONAL))
   redis.call('HSET', key, unpack(fields))

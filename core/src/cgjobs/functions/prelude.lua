@@ -78,6 +78,9 @@ local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function starts_key(name) return 'cgjobs:starts:' .. name end
+local function running_key(name) return 'cgjobs:running:' .. name end
+local function limited_key(name) return 'cgjobs:limited:' .. name end
+local function due_key(queue) return 'cgjobs:due:' .. queue end
 local function groups_key(queue) return 'cgjobs:groups:' .. queue end
 local function held_key(group) return 'cgjobs:held:' .. group end
 local function unique_key(name) return 'cgjobs:unique:' .. name end

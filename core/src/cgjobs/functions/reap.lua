@@ -15,7 +15,7 @@ define('reap', {'allow-oom'}, function(_, args)
       safe('ZREM', active_key(queue), id .. ':' .. token)
       local f = job_fields(id, 'token', 'status', 'recoveries', 'priority', 'failure_ttl', 'worker_name',
                            'number_of_retries', 'description', 'unique', 'cancel', 'dependents', 'dependency_id',
-                           'failure_max', 'begun')
+                           'failure_max', 'begun', 'limit_key')
       -- With a token that has no lease it would run for ever: somebody wrote it.
       local is_running = f and f[2] == 'started'
       if is_running and (f[1] == token or not safe('ZSCORE', LEASES, queue .. ':' .. id .. ':' .. (f[1] or ''))) then
@@ -50,6 +50,7 @@ define('reap', {'allow-oom'}, function(_, args)
           push(queue, level_of(f[4]), id, true)
           events[#events + 1] = {'recovered', queue, id, subtype}
         end
+        if f[15] then key_freed(queue, f[15], id .. ':' .. token, microseconds(sec, usec)) end
         wake(queue) -- for the job, and for its place where only so many may run
         count('recovered|' .. queue, 1)
         done[#done + 1] = queue; done[#done + 1] = id; done[#done + 1] = fate

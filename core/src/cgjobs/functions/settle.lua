@@ -60,13 +60,13 @@ local DONE = {completed = 'completed', retry = 'retried', crashed = 'retried', f
 local function settle_jobs(outcomes, worker, sec, usec)
   local refused, events, tally = {}, {}, {}
   local finished = {} -- queue -> members that leave its running set
-  local leases, completed = {}, {}
+  local leases, completed, keys = {}, {}, {}
   for _, outcome in ipairs(outcomes) do
     local kind, queue, id, token, subtype, us, delay_ms, message, blob, group = unpack(outcome)
     local key = job_key(id)
     local f = job_fields(id, 'token', 'status', 'result_ttl', 'failure_ttl', 'number_of_retries', 'retries_left',
                          'priority', 'unique', 'unique_until', 'cancel', 'dependents', 'dependency_id', 'result_max',
-                         'failure_max', 'checkpoint', 'logged')
+                         'failure_max', 'checkpoint', 'logged', 'limit_key')
     if not f or f[1] ~= token or f[2] ~= 'started' then
       refused[#refused + 1] = id
       tally['stale|' .. queue .. '|' .. subtype] = (tally['stale|' .. queue .. '|' .. subtype] or 0) + 1
@@ -105,7 +105,8 @@ local function settle_jobs(outcomes, worker, sec, usec)
       elseif kind == 'snooze' then
         postpone(queue, id, sec, usec, delay_ms)
       elseif kind == 'limited' and group ~= 'queue' then
-        postpone(queue, id, sec, usec, delay_ms)
+        if f[17] then hold_key(queue, f[17], id, delay_ms, message, microseconds(sec, usec))
+        else postpone(queue, id, sec, usec, delay_ms) end
       elseif kind == 'hold' then
         hold(queue, group, id, message)
       else
@@ -113,6 +114,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
         push(queue, level_of(f[7]), id, true)
         if kind == 'limited' then hold_queue(queue, delay_ms, sec, usec) else wake(queue) end
       end
+      if f[17] then keys[#keys + 1] = {queue, f[17], id .. ':' .. token} end
       if not finished[queue] then finished[queue] = {} end
       table.insert(finished[queue], id .. ':' .. token)
       leases[#leases + 1] = queue .. ':' .. id .. ':' .. token
@@ -122,6 +124,7 @@ local function settle_jobs(outcomes, worker, sec, usec)
   end
   for queue, members in pairs(finished) do safe('ZREM', active_key(queue), unpack(members)) end
   if #leases > 0 then safe('ZREM', LEASES, unpack(leases)) end
+  for _, ended in ipairs(keys) do key_freed(ended[1], ended[2], ended[3], microseconds(sec, usec)) end
   for queue, n in pairs(completed) do increment(queue_key(queue), 'completed', n) end
   for field, by in pairs(tally) do count(field, by) end
   publish(events)
