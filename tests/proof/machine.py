@@ -99,6 +99,7 @@ class Unheard:
     call: Call[Turn]
     worker: str
     wants: dict[str, int]
+    refused: tuple[str, ...]
 
     @property
     def token(self) -> str:
@@ -213,7 +214,7 @@ class Moves(RuleBasedStateMachine):
             left[queue] = self.model.claim(
                 queue, max(0, n - len(held)), lost.token, given[len(held) :], dropped
             )
-        assert reply.refused == ()
+        assert reply.refused == lost.refused
         assert reply.set_aside == ()
         assert dict(reply.left) == {queue: count for queue, count in left.items() if count}
         if heard:
@@ -227,9 +228,9 @@ class Moves(RuleBasedStateMachine):
         call = moves.renew(
             worker, [(c.queue, c.id, c.token) for c in held], lease=LEASE, ttl=LEASE, busy=bool(held)
         )
-        known, lost = self.sender.send(call)
-        assert not known
-        assert lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
+        renewal = self.sender.send(call)
+        assert not renewal.known
+        assert renewal.lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
         for claimed in held:
             if self.model.holds(claimed):
                 self.model.jobs[claimed.id].lease_over = False
@@ -269,7 +270,7 @@ class Moves(RuleBasedStateMachine):
         delayed = [job for queue in which for job in self.model.of(DELAYED, queue=queue)]
         assert (promotion.next_due is None) == (not delayed)
         assert (promotion.next_due == timedelta(0)) == any(job.due for job in delayed)
-        assert promotion.paused == self.model.paused & set(which)
+        assert promotion.paused.keys() == self.model.paused & set(which)
         assert promotion.set_aside == ()
         assert set(promotion.held) == self.model.groups(which)
 
@@ -352,20 +353,40 @@ class Moves(RuleBasedStateMachine):
         drained = self.sender.send(moves.drain(queue, delayed=delayed, limit=limit))
         assert drained == self.model.drain(queue, delayed=delayed, limit=limit)
 
-    @rule(schedule=st.sampled_from(["nightly", "hourly"]), slot=st.integers(0, 5), jobs=new_jobs)
-    def fire(self, schedule: str, slot: int, jobs: list[NewJob]) -> None:
+    @rule(
+        data=st.data(),
+        schedule=st.sampled_from(["nightly", "hourly"]),
+        slot=st.sampled_from([0, 0, 1, 1, 2, 3, 4, 5]),
+        jobs=new_jobs,
+    )
+    def fire(self, data: st.DataObject, schedule: str, slot: int, jobs: list[NewJob]) -> None:
         if slot == 5:  # not yet due
             wait = self.sender.send(moves.fire(schedule, datetime.now(UTC) + HOUR, "", jobs))
-            assert isinstance(wait, timedelta)
-            assert HOUR / 2 < wait <= HOUR
+            assert wait.state == "early"
+            assert HOUR / 2 < wait.wait <= HOUR
             return
         jobs = [self._named(job) for job in jobs]
-        fired = self.sender.send(moves.fire(schedule, LONG_AGO + slot * HOUR, "", jobs))
-        assert fired is (self.model.slots.get(schedule, -1) < slot)
-        if fired:
-            self.model.slots[schedule] = slot
+        at = LONG_AGO + slot * HOUR
+        begun = self.model.parts.get((schedule, slot), 0)
+        first = data.draw(st.sampled_from([begun, begun, begun, 0]))
+        last = data.draw(st.booleans())
+        fired = self.sender.send(moves.fire(schedule, at, "", jobs, first=first, last=last))
+        if self.model.slots.get(schedule, -1) >= slot:
+            assert fired.state == "known"
+            return
+        if first == begun:
             for job in jobs:
                 self.model.enqueue(job, delayed=job.due in LATER)
+            begun += len(jobs)
+            self.model.parts = {key: n for key, n in self.model.parts.items() if key[0] != schedule}
+            if last:
+                self.model.slots[schedule] = slot
+            else:
+                self.model.parts[schedule, slot] = begun
+            assert fired.state == ("fired" if last else "begun")
+        else:
+            assert fired.state == "begun"
+        assert fired.jobs == begun
 
     # Everybody
 
@@ -442,7 +463,7 @@ class Moves(RuleBasedStateMachine):
         assert turn.refused == tuple(outcome.job.id for outcome, counts in counted if not counts)
         set_aside = [o for o, counts in counted if counts and o.kind == "quarantine"]
         assert [entry.entry for entry in turn.set_aside] == [o.job.id for o in set_aside]
-        unheard, left = Unheard(call, worker, wants), {}
+        unheard, left = Unheard(call, worker, wants, turn.refused), {}
         for queue, n in wants.items():
             given = [claimed for claimed in turn.jobs if claimed.queue == queue]
             dropped = [entry.entry for entry in turn.dropped if entry.queue == queue]

@@ -87,6 +87,7 @@ class Model:
     counters: Counter[str] = attrs.field(factory=Counter)
     slots: dict[str, int] = attrs.field(factory=dict)
     keyed: dict[tuple[str, str], tuple[str, bool]] = attrs.field(factory=dict)  # key -> id, for a time
+    parts: dict[tuple[str, int], int] = attrs.field(factory=dict)  # jobs of a slot that is not complete
     passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
     moment: int = 1000
 

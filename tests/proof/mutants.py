@@ -72,8 +72,14 @@ MUTANTS = (
     Mutant(
         "enqueue forgets what it answered",
         "enqueue.lua",
-        "if not all_added then redis.call('SET'",
-        "if false then redis.call('SET'",
+        "if not all_added then",
+        "if false then",
+    ),
+    Mutant(
+        "settle forgets what it refused",
+        "settle.lua",
+        "if #refused > 0 then",
+        "if false then",
     ),
     Mutant(
         "enqueue makes delayed jobs ready",
@@ -252,7 +258,19 @@ MUTANTS = (
     ),
     Mutant("drain forgets the hash", "drain.lua", "forget(id)", ""),
     Mutant("drain takes delayed jobs unasked", "drain.lua", "args[2] == '1'", "true"),
-    Mutant("fire ignores the slot", "fire.lua", "if last >= slot then return 0 end", ""),
+    Mutant(
+        "fire ignores the slot",
+        "fire.lua",
+        "if (tonumber(f[1] or '') or -1) >= slot then return {0, 0} end",
+        "",
+    ),
+    Mutant("fire adds a part twice", "fire.lua", "if first ~= there then return {2, there} end", ""),
+    Mutant(
+        "fire goes on with another slot's part",
+        "fire.lua",
+        "f[2] == args[2] and whole(f[3]) or 0",
+        "whole(f[3])",
+    ),
     Mutant("fire does not wait", "fire.lua", "if early > 0 then", "if false then"),
     Mutant("a held job has no entry", "held.lua", "safe('ZADD', deferred_key(queue), last_held, id)", ""),
     Mutant("a held job is in no group", "held.lua", "safe('RPUSH', held_key(queue .. ':' .. group), id)", ""),

@@ -52,6 +52,8 @@ class RedisConfig:
         ca_file: PEM file of the authority that signed the server's certificate.
         socket: Path of a Unix socket; wins over host and port.
         timeout: Longest wait for a connection or a reply before `BrokerUnavailable`.
+        allow_eviction: Whether a worker starts although a full broker would throw jobs away
+            (a ``maxmemory-policy`` other than ``noeviction``).
     """
 
     host: str = "localhost"
@@ -63,6 +65,7 @@ class RedisConfig:
     ca_file: Path | None = None
     socket: Path | None = None
     timeout: timedelta = attrs.field(default=timedelta(seconds=2), validator=_positive)
+    allow_eviction: bool = False
 
 
 @attrs.frozen

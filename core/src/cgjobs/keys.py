@@ -13,6 +13,7 @@ LEASES = "cgjobs:leases"
 EVENTS = "cgjobs:events"
 METRICS = "cgjobs:metrics"
 QUARANTINE = "cgjobs:quarantine"
+EPOCH = "cgjobs:epoch"
 ENDINGS = "cgjobs:endings"
 
 
@@ -94,6 +95,11 @@ def workers_of(queue: str) -> str:
 def queue(name: str) -> str:
     """Hash of a queue's own facts: ``paused``, ``until`` (ms), ``completed``, the claim counter."""
     return f"cgjobs:queue:{name}"
+
+
+def heard(queue: str) -> str:
+    """Hash of a paused queue: each worker that knows, and of which pause."""
+    return f"cgjobs:heard:{queue}"
 
 
 def wake(name: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import attrs
 import orjson
 
-from cgjobs import unique_key
+from cgjobs import pausing, unique_key
 from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
@@ -35,6 +35,7 @@ from cgjobs.subtype import Subtype
 
 BATCH = 500
 """Most jobs in one call: the broker serves nobody else meanwhile."""
+_BATCH_BYTES = 1024 * 1024  # most of their data; a job that has more goes alone
 _TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
 
 
@@ -54,6 +55,18 @@ def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
             backoff=processor.backoff,
         )
     raise QueueNotFound(name, {*config.queues, *registry.processors})
+
+
+def batches(prepared: Sequence[tuple[NewJob, Job]]) -> Iterator[Sequence[tuple[NewJob, Job]]]:
+    """Jobs in parts that one call may have: at most 500, of at most 1 MiB unless it is a single one."""
+    start = size = 0
+    for at, (new, _) in enumerate(prepared):
+        size += len(new.data)
+        if at > start and (at - start == BATCH or size > _BATCH_BYTES):
+            yield prepared[start:at]
+            start, size = at, len(new.data)
+    if start < len(prepared):
+        yield prepared[start:]
 
 
 def dump_backoff(backoff: Backoff) -> str:
@@ -183,7 +196,7 @@ class Operations:
         return new, job
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
-        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it.
+        """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it.
 
         Raises:
             DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
@@ -191,8 +204,7 @@ class Operations:
             BrokerFull: The server's memory is used up; nothing of the call was added.
         """
         jobs: list[Job] = []
-        for start in range(0, len(prepared), BATCH):
-            batch = prepared[start : start + BATCH]
+        for batch in batches(prepared):
             limits = self.limits_for(new.queue for new, _ in batch)
             try:
                 added = yield moves.enqueue((new for new, _ in batch), limits)
@@ -256,11 +268,30 @@ class Operations:
             self.tell(Event("job_cancelled", job.queue, job.id, job.name, job.correlation_id))
         return state
 
-    def pause(self, queue: str) -> Steps[bool]:
-        """Hold a queue; gives whether that changed something."""
+    def pause(
+        self, queue: str, *, timeout: timedelta | None = None, drain: timedelta | None = None
+    ) -> Steps[bool]:
+        """Hold a queue, wait until nothing of it can start any more; gives whether that changed something.
+
+        A worker may have just claimed a job of it, so each worker that has any says when it knows, which
+        takes a second at most. One that died or froze is not waited for longer than its lease.
+
+        Args:
+            queue: Its name.
+            timeout: Longest wait for that; None for as long as it can take, zero for no wait.
+            drain: Then wait up to this long until its running jobs have ended; None does not.
+
+        Raises:
+            WaitTimeout: The queue is paused, but what was waited for was not so in time.
+        """
         changed: bool = yield moves.pause(queue)
         if changed:
             self.tell(Event("queue_paused", queue))
+        if timeout is None:
+            timeout = self.config.worker.lease + self.config.worker.loop_stall
+        yield from pausing.until_nothing_starts(queue, timeout, self.clock)
+        if drain is not None:
+            yield from pausing.until_nothing_runs(queue, drain, self.clock)
         return changed
 
     def resume(self, queue: str) -> Steps[bool]:

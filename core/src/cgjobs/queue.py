@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cgjobs.broker import AsyncSender, Sender
 from cgjobs.broker.search import Filter
@@ -76,9 +76,16 @@ class Queue:
         """
         return self._run(self._operations.cancel(job_id, self.name))
 
-    def pause(self) -> bool:
-        """Hold the queue; nothing starts once this has returned. Gives whether that changed something."""
-        return self._run(self._operations.pause(self.name))
+    def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
+        """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
+
+        Waits for workers that run jobs of the queue to say they know: `Operations.pause` says how long.
+        In an ``async def`` handler use `AsyncClient`: its own worker cannot answer while this blocks.
+
+        Raises:
+            WaitTimeout: The queue is paused, but what was waited for was not so in time.
+        """
+        return self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
 
     def resume(self) -> bool:
         """Let the queue go on. Gives whether that changed something."""
@@ -137,9 +144,9 @@ class AsyncQueue:
         """End a job on purpose, like `Queue.cancel`."""
         return await self._run(self._operations.cancel(job_id, self.name))
 
-    async def pause(self) -> bool:
+    async def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue, like `Queue.pause`."""
-        return await self._run(self._operations.pause(self.name))
+        return await self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
 
     async def resume(self) -> bool:
         """Let the queue go on, like `Queue.resume`."""

@@ -22,14 +22,15 @@ Steps: TypeAlias = Generator["Call[Any] | Ahead[Any]", Any, R]
 
 @attrs.frozen
 class Call(Generic[T]):
-    """One round trip.
+    """One round trip; none without commands.
 
     Args:
         commands: One command, or several that are sent as one transaction.
         parse: From the reply (of several commands: the list of replies) to the result.
         resent: The commands to send when the reply to the first try was lost; None when the first ones can be
             sent again as they are.
-        block: Seconds that the server may take on purpose before it answers.
+        block: Seconds that the server may take on purpose before it answers; without commands, how long to
+            wait.
     """
 
     commands: tuple[Command, ...]
@@ -41,6 +42,11 @@ class Call(Generic[T]):
     def again(self) -> tuple[Command, ...]:
         """What to send on a second try."""
         return self.commands if self.resent is None else self.resent
+
+
+def rest(seconds: float) -> Call[None]:
+    """No command: whoever sends it waits this long."""
+    return Call((), lambda reply: None, block=seconds)
 
 
 @attrs.frozen

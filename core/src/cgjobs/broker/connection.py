@@ -175,6 +175,20 @@ def translated(config: RedisConfig) -> Iterator[None]:
         raise translate(error, config) from error
 
 
+def refuse_evicting(info: dict[str, Any], config: RedisConfig) -> None:
+    """Check ``INFO memory``, which a managed service shows too, unlike ``CONFIG``.
+
+    Raises:
+        BrokerUnsupported: A full server would throw jobs away, and that is not allowed.
+    """
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and not config.allow_eviction:
+        raise BrokerUnsupported(
+            f"the broker at {address(config)} has maxmemory-policy {policy}: when it is full it throws jobs "
+            "away. Set it to noeviction, or redis.allow_eviction = true if jobs may be lost"
+        )
+
+
 def refuse_unsupported(info: dict[str, Any]) -> str:
     """Check ``INFO server``.
 

@@ -120,6 +120,11 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
     return Call((fcall_ro("stats", *wanted),), parse)
 
 
+def active(queue: str) -> Call[int]:
+    """How many jobs of a queue run."""
+    return Call((("ZCARD", keys.active(queue)),), lambda reply: reply if isinstance(reply, int) else 0)
+
+
 def _limited(ms: int) -> datetime | None:
     """Until when a rate limit holds a queue; None when that is over, by this host's clock."""
     ends = _score(str(ms / 1000).encode())

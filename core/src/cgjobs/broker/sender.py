@@ -18,6 +18,7 @@ from cgjobs.broker.connection import (
     IdleConnections,
     connect,
     connect_async,
+    refuse_evicting,
     refuse_unsupported,
     translated,
 )
@@ -60,6 +61,9 @@ class Sender:
             BrokerUnavailable: No answer within the configured time. A move may have happened all the same.
             BrokerError: The broker refused.
         """
+        if not call.commands:
+            time.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         pause = 0.0  # at first it may only be the connection, closed by the server while it was idle
@@ -123,8 +127,6 @@ class Sender:
                     return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -137,11 +139,12 @@ class Sender:
             The server's name and version.
 
         Raises:
-            BrokerUnsupported: The server is too old.
+            BrokerUnsupported: The server is too old, or throws jobs away when it is full.
             FunctionsMissing: They are missing and this user may not load them.
         """
         with translated(self._config):
             version = refuse_unsupported(self._client.info("server"))
+            refuse_evicting(self._client.info("memory"), self._config)
         try:
             if self._digest() != library.digest():
                 with translated(self._config):
@@ -176,6 +179,9 @@ class AsyncSender:
 
     async def send(self, call: Call[T]) -> T:
         """Send one call; raises like `Sender.send`."""
+        if not call.commands:
+            await asyncio.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         while True:
@@ -220,8 +226,6 @@ class AsyncSender:
                     return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)

@@ -231,7 +231,7 @@ class Promotion:
     Args:
         promoted: Jobs made ready.
         next_due: How long until the next one is due; None when there is none.
-        paused: Those of the queues asked for that are paused.
+        paused: Those of the queues asked for that are paused, with what names the pause.
         set_aside: What was no job.
         held: (queue, group) of each group of held jobs that a worker may be able to run.
         dropped: Jobs that have failed since a dependency of theirs did.
@@ -239,7 +239,7 @@ class Promotion:
 
     promoted: int
     next_due: timedelta | None
-    paused: frozenset[str]
+    paused: Mapping[str, str]
     set_aside: tuple[SetAside, ...]
     held: tuple[tuple[str, str], ...] = ()
     dropped: tuple[SetAside, ...] = ()
@@ -256,6 +256,37 @@ class Release:
 
     released: int
     set_aside: tuple[SetAside, ...]
+
+
+@attrs.frozen
+class Firing:
+    """The reply to a fire.
+
+    Args:
+        state: ``fired`` when that call completed the slot, ``known`` when it had been fired before, ``begun``
+            when more of its jobs are to come, ``early`` when it is not due.
+        jobs: How many of its jobs are there; those that come next begin at this one.
+        wait: How long until it is due, when it is early.
+    """
+
+    state: Literal["fired", "known", "begun", "early"]
+    jobs: int = 0
+    wait: timedelta = timedelta(0)
+
+
+@attrs.frozen
+class Renewal:
+    """The reply to a renew.
+
+    Args:
+        known: Whether the worker's entry exists.
+        lost: (id, token) of each job that is no longer this worker's.
+        epoch: What names the time since the broker last lost its data; ``""`` when it has just lost it.
+    """
+
+    known: bool
+    lost: tuple[tuple[str, str], ...]
+    epoch: str
 
 
 @attrs.frozen

@@ -23,6 +23,7 @@ _LEVELS = {
     "schedule_skipped": "warn",
     "schedule_refused": "warn",
     "broker_lost": "error",
+    "data_loss_suspected": "error",
     "plugin_quarantined": "error",
     "job_enqueued": "debug",
     "job_progress": "debug",

@@ -55,6 +55,7 @@ class Metrics:
                     collector,
                     ready=worker.ready,
                     alive=worker.alive,
+                    trouble=worker.trouble,
                 )
             except OSError as error:
                 collector.close()
@@ -108,6 +109,11 @@ class FleetCollector(Collector):
         yield from _durations(counters)
         yield from _sizes(readings)
         yield _waits(readings)
+        losses = CounterMetricFamily(
+            "cgjobs_data_losses", "How often the broker had lost its data; counted since it did."
+        )
+        losses.add_metric([], counters.get("data_lost", 0))
+        yield losses
         active = GaugeMetricFamily("cgjobs_active_workers", "Workers that are alive.")
         active.add_metric([], len(workers))
         yield active

@@ -10,7 +10,7 @@ import attrs
 from cyclopts import Parameter
 
 from cgjobs import logs
-from cgjobs.cli.run import leave_stuck_threads, run, tell_quarantined, worker_registry
+from cgjobs.cli.run import leaving_stuck_threads, run, tell_quarantined, worker_registry
 from cgjobs.cli.session import Shared
 from cgjobs.config import Config, WorkerConfig
 from cgjobs.errors import Fault, InvalidOption, suggest
@@ -90,8 +90,8 @@ def worker(
     rest and exits with 0. A second one hands them back at once. While the broker is away it waits.
     """
     logging.apply()
-    options.run(session.config, session.config_file)
-    leave_stuck_threads()
+    with leaving_stuck_threads():
+        options.run(session.config, session.config_file)
 
 
 def scheduler(

@@ -198,7 +198,6 @@ end
 
 define('enqueue', {}, function(_, args)
   local sec, usec = now()
-  local kept = answer_key(args[1])
   local limits = producer_limits(args, 3)
   if first_time(args[1], args[2], sec) then
     return remembered(args[1], sec, function()
@@ -214,13 +213,13 @@ define('enqueue', {}, function(_, args)
       end
       local replies, all_added = add_jobs(args, 3, extras, sec, usec)
       -- By the time the call is sent again the job that was in the way may be gone.
-      if not all_added then redis.call('SET', kept, cjson.encode(replies), 'EX', 2 * NONCE_SECONDS) end
+      if not all_added then keep_answer(args[1], replies) end
       return replies
     end)
   end
-  local answer = safe('GET', kept)
-  if answer then return cjson.decode(answer) end
-  local replies = {}
+  local replies = kept_answer(args[1])
+  if replies then return replies end
+  replies = {}
   for i = 1, (#args - 2) / JOB_ARGS do replies[i] = 1 end
   return replies
 end)

@@ -76,6 +76,7 @@ local function deferred_key(queue) return 'rq:deferred:' .. queue end
 local function cancelled_key(queue) return 'rq:canceled:' .. queue end
 local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
+local function heard_key(queue) return 'cgjobs:heard:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function starts_key(name) return 'cgjobs:starts:' .. name end
 local function running_key(name) return 'cgjobs:running:' .. name end
@@ -91,6 +92,7 @@ local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
 local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
 local LEASES, EVENTS, METRICS, QUARANTINE, ENDINGS = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine', 'cgjobs:endings'
+local EPOCH = 'cgjobs:epoch'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
 -- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.
@@ -192,6 +194,15 @@ local function remembered(nonce, sec, work, ...)
     reraise(reply)
   end
   return reply
+end
+
+-- What a call answered, for the same call sent again: kept when that could not be told any more.
+local function keep_answer(nonce, answer)
+  redis.call('SET', answer_key(nonce), cjson.encode(answer), 'EX', 2 * NONCE_SECONDS)
+end
+local function kept_answer(nonce)
+  local answer = safe('GET', answer_key(nonce))
+  return answer and cjson.decode(answer)
 end
 
 -- The error of one attempt, in RQ's results stream. `blob` is RQ's exc_string: base64 of zlib.

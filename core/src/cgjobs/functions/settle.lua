@@ -9,7 +9,7 @@
 --       then (queue, n) for each queue to claim from
 -- Gives {ids whose outcome was refused, jobs, left, set aside, dropped, later}. An outcome counts only with the token of
 -- the running attempt: that of a worker whose lease ended is refused and counted as stale.
--- Sent again with the same nonce it changes nothing more.
+-- Sent again with the same nonce it changes nothing more and refuses the same.
 local DEFAULT_RESULT_TTL = 500 -- RQ's, which a job enqueued by RQ's own client means by saying nothing
 
 local function observe(tally, queue, subtype, kind, us)
@@ -134,10 +134,13 @@ end
 define('settle', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local worker, nonce, resent = args[1], args[2], args[3]
-  local refused = {}
+  local refused
   if first_time(nonce, resent, sec) then
     refused = remembered(nonce, sec, settle_jobs, cjson.decode(args[6]), worker, sec, usec)
+    if #refused > 0 then keep_answer(nonce, refused) end
     resent = '0'
+  else
+    refused = kept_answer(nonce) or {}
   end
   local claimed = claim_jobs(worker, nonce, resent, tonumber(args[4]), tonumber(args[5]), args, 7)
   return {refused, claimed[1], claimed[2], set_aside, dropped, claimed[3]}
