@@ -83,3 +83,5 @@ def test_jobs_are_found_by_tag_name_and_time_page_by_page(redis_url: str) -> Non
         assert [job.name for job in queue.jobs(JobState.DELAYED, name="work.count")] == ["work.count"]
         with pytest.raises(InvalidOption):
             queue.jobs(JobState.WAITING, tag="a", offset=-1)
+        with pytest.raises(InvalidOption, match="has no time zone"):
+            queue.jobs(JobState.WAITING, since=created.replace(tzinfo=None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cgjobs.broker import Steps, reads
 from cgjobs.broker.search import PAGE, Filter, fitting, members, places
+from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import Job, JobState
 from cgjobs.operations import Operations, check_page
 
@@ -41,4 +42,7 @@ def find_jobs(
     if wanted == Filter():
         return (yield from operations.jobs(queue, state, offset, limit))[0]
     check_page(offset, limit)
+    if wanted.since is not None and wanted.since.tzinfo is None:
+        fault = Fault("since", f"{wanted.since} has no time zone; give an aware datetime")
+        raise InvalidOption("the page", [fault])
     return (yield from search(queue, state, wanted, offset + limit))[0][offset:]

@@ -29,8 +29,9 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
-from cgjobs.options import MAX_DELAY, JobOptions
+from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
+from cgjobs.spread import spread_out
 from cgjobs.subtype import Subtype
 
 BATCH = 500
@@ -79,25 +80,6 @@ def dump_backoff(backoff: Backoff) -> str:
             "jitter": backoff.jitter,
         }
     ).decode()
-
-
-def spread_out(prepared: Sequence[tuple[NewJob, Job]], spread: timedelta) -> list[tuple[NewJob, Job]]:
-    """Jobs made due evenly over a span, the first one when it would be anyway.
-
-    Raises:
-        InvalidOption: The span is not from 0 to 10 years, or a job is debounced.
-    """
-    if not timedelta(0) <= spread <= MAX_DELAY:
-        raise InvalidOption("the jobs", [Fault("spread", f"{spread} is not from 0 to 10 years")])
-    if any("debounce" in new.extra for new, _ in prepared):
-        raise InvalidOption("the jobs", [Fault("spread", "give either spread or debounce, not both")])
-    found = []
-    for number, (new, job) in enumerate(prepared):
-        wait = spread * number / len(prepared)
-        due = wait if new.due is None else new.due + wait
-        state = JobState.DELAYED if wait else job.state
-        found.append((attrs.evolve(new, due=due if number else new.due), attrs.evolve(job, state=state)))
-    return found
 
 
 @attrs.frozen

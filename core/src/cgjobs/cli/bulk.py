@@ -17,7 +17,8 @@ from cgjobs.cli.source import read_file
 from cgjobs.duration import parse_duration
 from cgjobs.errors import Fault, InvalidOption, InvalidPayload, ProcessorNotFound, SubtypeNotFound, suggest
 from cgjobs.model import Job
-from cgjobs.operations import Operations, spread_out
+from cgjobs.operations import Operations
+from cgjobs.spread import spread_out
 
 _KEYS = ("name", "payload", "options")
 _MOST_FAULTS = 50  # more are counted, not shown
