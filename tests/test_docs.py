@@ -558,7 +558,22 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     assert set(table) == {getattr(module, name) for name in names}
 
 
-# Explanation: architecture
+# Explanation: guarantees and architecture
+
+
+def test_every_fault_names_tests_that_exist() -> None:
+    text = sections(ROOT / "docs" / "explanation" / "guarantees.md")["Faults"]
+    table = [row for row in rows(text) if len(row) == 4]
+    tests = "".join(
+        path.read_text() for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/*.py")]
+    )
+
+    assert len(table) > 30
+    for row in table:
+        named = re.findall(r"\btest_\w+", row[3])
+        assert named, row[0]
+        for name in named:
+            assert f"def {name}(" in tests, name
 
 
 def units() -> dict[str, set[str]]:
