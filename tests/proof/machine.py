@@ -66,21 +66,29 @@ PLAIN = NewJob(
     keep_failed=HOUR,
     extra={},
 )
-new_jobs = st.lists(
-    st.builds(
-        attrs.evolve,
-        st.just(PLAIN),
-        queue=queues,
-        id=st.sampled_from(["", "", "own-1", "own-2"]),
-        priority=priorities,
-        due=st.sampled_from(READY * 2 + LATER),
-        attempts=st.integers(1, 3),
-        keep_completed=st.sampled_from([timedelta(0), HOUR]),
-        keep_failed=st.sampled_from([HOUR, HOUR, timedelta(0)]),
-    ),
-    min_size=1,
-    max_size=4,
-)
+LATE = {"expires_at": "1.5"}
+DEBOUNCED = {"unique": "d", "unique_until": "started", "debounce": "86400000"}
+KEYS = [
+    {"unique": "k", "unique_until": "done"},
+    {"unique": "k", "unique_until": "started"},
+    {"unique": "k", "unique_until": "86400000"},
+    {"unique": "k", "unique_until": "done", **LATE},
+    {"unique": "d", "unique_until": "done"},
+]
+extras = st.sampled_from([{}, {}, {}, {}, LATE, *KEYS, DEBOUNCED, DEBOUNCED, {**DEBOUNCED, **LATE}])
+single = st.builds(
+    attrs.evolve,
+    st.just(PLAIN),
+    queue=queues,
+    id=st.sampled_from(["", "", "own-1", "own-2"]),
+    priority=priorities,
+    due=st.sampled_from(READY * 2 + LATER),
+    attempts=st.integers(1, 3),
+    keep_completed=st.sampled_from([timedelta(0), HOUR]),
+    keep_failed=st.sampled_from([HOUR, HOUR, timedelta(0)]),
+    extra=extras,
+).map(lambda job: attrs.evolve(job, due=HOUR) if "debounce" in job.extra else job)
+new_jobs = st.lists(single, min_size=1, max_size=4)
 endings = st.tuples(kinds, st.sampled_from([timedelta(0), HOUR]), st.sampled_from([b"", b"bnVsbA=="]))
 
 
@@ -140,6 +148,11 @@ class Moves(RuleBasedStateMachine):
         call, answer = data.draw(st.sampled_from(self.enqueued))
         assert self.sender.send(again(call)) == answer
 
+    @rule(job=single, extra=st.sampled_from([*KEYS, DEBOUNCED, DEBOUNCED]))
+    def enqueue_with_a_key(self, job: NewJob, extra: dict[str, str]) -> None:
+        due = HOUR if "debounce" in extra else None
+        self.enqueue([attrs.evolve(job, id="", extra=extra, due=due)], arrives=True)
+
     # Workers
 
     @rule(data=st.data(), worker=workers, wants=wants, endings=st.lists(endings, max_size=3))
@@ -197,7 +210,10 @@ class Moves(RuleBasedStateMachine):
                 self.model.agrees(claimed)
             for job in held:
                 job.lease_over = False
-            left[queue] = self.model.claim(queue, max(0, n - len(held)), lost.token, given[len(held) :])
+            dropped = [entry.entry for entry in reply.dropped if entry.queue == queue]
+            left[queue] = self.model.claim(
+                queue, max(0, n - len(held)), lost.token, given[len(held) :], dropped
+            )
         assert reply.refused == lost.refused
         assert reply.set_aside == ()
         assert dict(reply.left) == {queue: count for queue, count in left.items() if count}
@@ -323,6 +339,9 @@ class Moves(RuleBasedStateMachine):
         if job is None or job.place not in (COMPLETED, FAILED):
             with pytest.raises(JobNotFound if job is None else JobStateError):
                 self.sender.send(moves.retry(job_id, attempts=attempts))
+        elif holder := self.model.in_the_way(job):
+            with pytest.raises(JobStateError, match=holder):
+                self.sender.send(moves.retry(job_id, attempts=attempts))
         else:
             assert self.sender.send(moves.retry(job_id, attempts=attempts)) is STATES[job.place]
             self.model.retry(job, attempts)
@@ -447,7 +466,8 @@ class Moves(RuleBasedStateMachine):
         unheard, left = Unheard(call, worker, wants, turn.refused), {}
         for queue, n in wants.items():
             given = [claimed for claimed in turn.jobs if claimed.queue == queue]
-            left[queue] = self.model.claim(queue, n, unheard.token, given)
+            dropped = [entry.entry for entry in turn.dropped if entry.queue == queue]
+            left[queue] = self.model.claim(queue, n, unheard.token, given, dropped)
         assert dict(turn.left) == {queue: count for queue, count in left.items() if count}
         if fate == "lost":
             self.unheard = [*self.unheard, unheard][-5:]

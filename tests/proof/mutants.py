@@ -87,6 +87,58 @@ MUTANTS = (
         "local ready = not at_ms or",
         "local ready = true or",
     ),
+    Mutant(
+        "a unique key keeps nobody out",
+        "enqueue.lua",
+        "== 1) then return holder end",
+        "== 1) then holder = nil end",
+    ),
+    Mutant(
+        "a unique key for a time has no end",
+        "enqueue.lua",
+        "redis.call('SET', key, id, 'PX', ms)",
+        "redis.call('SET', key, id)",
+    ),
+    Mutant(
+        "release takes somebody else's key",
+        "prelude.lua",
+        "if key and safe('GET', key) == id then",
+        "if key then",
+    ),
+    Mutant(
+        "claim keeps a key until the start", "claim.lua", "if fields[12] == 'started' then", "if false then"
+    ),
+    Mutant(
+        "settle keeps the key of a job that is done",
+        "settle.lua",
+        "if f[9] == 'done' then release",
+        "if f[9] == 'x' then release",
+    ),
+    Mutant("a failed job keeps its key", "settle.lua", "release(queue, f[8], id) -- whatever", "-- whatever"),
+    Mutant("a removed job keeps its key", "remove.lua", "  release(queue, f[4], id)\n", ""),
+    Mutant("a drained job keeps its key", "drain.lua", "release(queue, f[2], id)", ""),
+    Mutant("retry ignores who has the key", "retry.lua", "if holder and holder ~= id then", "if false then"),
+    Mutant("what is late is started", "claim.lua", "if not by or by >", "if true or by >"),
+    Mutant("what expired keeps its key", "claim.lua", "  release(queue, fields[11], id)\n  ended", "  ended"),
+    Mutant("debounce adds a job each time", "enqueue.lua", "elseif has_started(added) then", "else"),
+    Mutant(
+        "debounce keeps the first payload",
+        "enqueue.lua",
+        "local fields = {'data', args[i + 5],",
+        "local fields = {'x', '',",
+    ),
+    Mutant(
+        "debounce does not wait anew",
+        "enqueue.lua",
+        "safe('ZADD', delayed_key(queue), due, id)\n    if",
+        "if",
+    ),
+    Mutant(
+        "debounce keeps the first one's options",
+        "enqueue.lua",
+        "  redis.call('HDEL', key, unpack(OPTIONAL))\n",
+        "",
+    ),
     Mutant("enqueue wakes nobody", "enqueue.lua", "if ready then wake(queue) end", ""),
     Mutant("claim does not add the lease", "claim.lua", "safe('ZADD', LEASES, unpack(leases))", ""),
     Mutant(
