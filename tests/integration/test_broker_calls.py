@@ -429,11 +429,11 @@ def test_a_renewed_lease_does_not_end(hand: Hand, behind: redis.Redis) -> None:
     [claimed] = hand.claim()
     expire_leases(behind)
 
-    known, lost = hand.sender.send(
+    renewal = hand.sender.send(
         moves.renew("w1", [("work", claimed.id, claimed.token)], lease=30 * SECOND, ttl=SECOND, busy=True)
     )
 
-    assert (known, lost) == (False, ())
+    assert (renewal.known, renewal.lost) == (False, ())
     assert hand.reap() == []
 
 
@@ -444,13 +444,13 @@ def test_renewing_tells_which_attempt_was_lost_and_which_was_not(hand: Hand, beh
     hand.reap()
     [new] = hand.claim()
 
-    _, lost = hand.sender.send(
+    renewal = hand.sender.send(
         moves.renew(
             "w1", [("work", job.id, job.token) for job in (old, new)], lease=SECOND, ttl=SECOND, busy=True
         )
     )
 
-    assert lost == ((old.id, old.token),)
+    assert renewal.lost == ((old.id, old.token),)
 
 
 def test_garbage_among_the_leases_is_put_aside(hand: Hand, behind: redis.Redis) -> None:
@@ -537,9 +537,9 @@ def test_the_slot_of_a_schedule_is_fired_once(hand: Hand) -> None:
     slot = datetime(2026, 1, 1, tzinfo=UTC)
 
     fired = [
-        hand.sender.send(moves.fire("work", when, "", []))
+        hand.sender.send(moves.fire("work", when, "", [])).state
         for when in (slot, slot, slot - SECOND, slot + SECOND)
     ]
 
-    assert fired == [True, False, False, True]
+    assert fired == ["fired", "known", "known", "fired"]
     assert hand.sender.send(reads.schedule("work"))["fires"] == "2"

@@ -379,7 +379,15 @@ def test_an_unforeseen_error_does_not_end_the_renewing_of_leases(redis_url: str)
         return []
 
     keeper = LeaseKeeper(
-        "w", ["work"], "0", config(redis_url, **FAST), jobs, time.monotonic, lambda attempts: None
+        "w",
+        ["work"],
+        "0",
+        config(redis_url, **FAST),
+        running=jobs,
+        loop_seen=time.monotonic,
+        lost=lambda attempts: None,
+        data_lost=lambda: None,
+        epoch="",
     )
 
     keeper.start()

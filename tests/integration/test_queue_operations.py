@@ -323,7 +323,7 @@ def test_the_six_numbers_of_a_queue(client: Client) -> None:
     claimed = claim(client, 3)
     settle(client, values.Settlement("completed", claimed[0], "work.note"))
     client.enqueue(Note(), delay=HOUR)
-    client.queue("work").pause()
+    client.queue("work").pause(timeout=timedelta(0))
 
     stats = client.queue("work").stats()
 

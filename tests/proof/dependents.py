@@ -48,6 +48,7 @@ class Dependents(ABC):
         untold: Ends (id, how, result) that promote goes on with.
         told, dropped, readied: Of the present call: how many were told, which jobs failed by that, and which
             queues got work by that.
+        instead: Of the present call: for jobs that were not added, those that have their unique keys.
         calls: How many calls there were: the age of a job.
     """
 
@@ -57,6 +58,7 @@ class Dependents(ABC):
     told: int = 0
     dropped: list[tuple[str, str]] = attrs.field(factory=list)
     readied: set[str] = attrs.field(factory=set)
+    instead: dict[str, str] = attrs.field(factory=dict)
     calls: int = 0
     counters: Counter[str] = attrs.field(factory=Counter)
 
@@ -69,7 +71,8 @@ class Dependents(ABC):
         """Move it to the end of its queue, or among the delayed ones (False)."""
 
     def begin_call(self) -> None:
-        self.told, self.dropped, self.readied, self.calls = 0, [], set(), self.calls + 1
+        self.told, self.dropped, self.readied, self.instead = 0, [], set(), {}
+        self.calls += 1
 
     def unknown(self, new: Sequence[NewJob]) -> str:
         """The first dependency that does not exist when all these are enqueued, or ``""``."""
@@ -84,7 +87,7 @@ class Dependents(ABC):
     def begin_waiting(self, job: Known) -> None:
         """A job that was added as deferred: wait for what has not ended."""
         failed = False
-        for dependency in depends_on(job.new):
+        for dependency in dict.fromkeys(self.instead.get(named, named) for named in depends_on(job.new)):
             how = self._wait_for(job, dependency)
             job.failed_dependencies += how not in ("", "completed")
             failed = failed or how not in ("", "completed")

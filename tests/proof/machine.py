@@ -74,21 +74,29 @@ PLAIN = NewJob(
     keep_failed=HOUR,
     extra={},
 )
-new_jobs = st.lists(
-    st.builds(
-        attrs.evolve,
-        st.just(PLAIN),
-        queue=queues,
-        id=st.sampled_from(["", "", "own-1", "own-2"]),
-        priority=priorities,
-        due=st.sampled_from(READY * 2 + LATER),
-        attempts=st.integers(1, 3),
-        keep_completed=st.sampled_from([timedelta(0), HOUR]),
-        keep_failed=st.sampled_from([HOUR, HOUR, timedelta(0)]),
-    ),
-    min_size=1,
-    max_size=4,
-)
+LATE = {"expires_at": "1.5"}
+DEBOUNCED = {"unique": "d", "unique_until": "started", "debounce": "86400000"}
+KEYS = [
+    {"unique": "k", "unique_until": "done"},
+    {"unique": "k", "unique_until": "started"},
+    {"unique": "k", "unique_until": "86400000"},
+    {"unique": "k", "unique_until": "done", **LATE},
+    {"unique": "d", "unique_until": "done"},
+]
+extras = st.sampled_from([{}, {}, {}, {}, LATE, *KEYS, DEBOUNCED, DEBOUNCED, {**DEBOUNCED, **LATE}])
+single = st.builds(
+    attrs.evolve,
+    st.just(PLAIN),
+    queue=queues,
+    id=st.sampled_from(["", "", "own-1", "own-2"]),
+    priority=priorities,
+    due=st.sampled_from(READY * 2 + LATER),
+    attempts=st.integers(1, 3),
+    keep_completed=st.sampled_from([timedelta(0), HOUR]),
+    keep_failed=st.sampled_from([HOUR, HOUR, timedelta(0)]),
+    extra=extras,
+).map(lambda job: attrs.evolve(job, due=HOUR) if "debounce" in job.extra else job)
+new_jobs = st.lists(single, min_size=1, max_size=4)
 endings = st.tuples(kinds, st.sampled_from([timedelta(0), HOUR]), st.sampled_from([b"", b"bnVsbA=="]))
 
 
@@ -99,6 +107,7 @@ class Unheard:
     call: Call[Turn]
     worker: str
     wants: dict[str, int]
+    refused: tuple[str, ...]
 
     @property
     def token(self) -> str:
@@ -198,6 +207,11 @@ class Moves(RuleBasedStateMachine):
         call, answer = data.draw(st.sampled_from(self.enqueued))
         assert self.sender.send(again(call)) == answer
 
+    @rule(job=single, extra=st.sampled_from([*KEYS, DEBOUNCED, DEBOUNCED]))
+    def enqueue_with_a_key(self, job: NewJob, extra: dict[str, str]) -> None:
+        due = HOUR if "debounce" in extra else None
+        self.enqueue([attrs.evolve(job, id="", extra=extra, due=due)], arrives=True)
+
     # Workers
 
     @rule(data=st.data(), worker=workers, wants=wants, endings=st.lists(endings, max_size=3))
@@ -255,8 +269,12 @@ class Moves(RuleBasedStateMachine):
                 self.model.agrees(claimed)
             for job in held:
                 job.lease_over = False
-            left[queue] = self.model.claim(queue, max(0, n - len(held)), lost.token, given[len(held) :])
-        assert reply.refused == ()
+            more = max(0, n - len(held))
+            self.model.readied.discard(queue)
+            left[queue] = self.model.claim(queue, more, lost.token, given[len(held) :], expired(reply, queue))
+        left |= {queue: len(self.model.waiting(queue)) for queue in self.model.readied - self.model.paused}
+        self._dropped(reply.dropped)
+        assert reply.refused == lost.refused
         assert reply.set_aside == ()
         assert dict(reply.left) == {queue: count for queue, count in left.items() if count}
         self._runs_at(lost.worker, reply.jobs)
@@ -271,9 +289,9 @@ class Moves(RuleBasedStateMachine):
         call = moves.renew(
             worker, [(c.queue, c.id, c.token) for c in held], lease=LEASE, ttl=LEASE, busy=bool(held)
         )
-        known, lost = self.sender.send(call)
-        assert not known
-        assert lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
+        renewal = self.sender.send(call)
+        assert not renewal.known
+        assert renewal.lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
         for claimed in held:
             if self.model.holds(claimed):
                 self.model.jobs[claimed.id].lease_over = False
@@ -316,7 +334,7 @@ class Moves(RuleBasedStateMachine):
         assert (promotion.next_due is None) == (not delayed and not at_once)
         assert (promotion.next_due == timedelta(0)) == at_once
         self._dropped(promotion.dropped)
-        assert promotion.paused == self.model.paused & set(which)
+        assert promotion.paused.keys() == self.model.paused & set(which)
         assert promotion.set_aside == ()
         assert set(promotion.held) == self.model.groups(which)
 
@@ -415,6 +433,9 @@ class Moves(RuleBasedStateMachine):
         if job is None or job.place not in ENDED:
             with pytest.raises(JobNotFound if job is None else JobStateError):
                 self.sender.send(moves.retry(job_id, attempts=attempts))
+        elif holder := self.model.in_the_way(job):
+            with pytest.raises(JobStateError, match=holder):
+                self.sender.send(moves.retry(job_id, attempts=attempts))
         else:
             assert self.sender.send(moves.retry(job_id, attempts=attempts)) is STATES[job.place]
             self.model.retry(job, attempts)
@@ -427,20 +448,40 @@ class Moves(RuleBasedStateMachine):
         drained = self.sender.send(moves.drain(queue, delayed=delayed, limit=limit))
         assert drained == self.model.drain(queue, delayed=[str(i, "ascii") for i in later], limit=limit)
 
-    @rule(schedule=st.sampled_from(["nightly", "hourly"]), slot=st.integers(0, 5), jobs=new_jobs)
-    def fire(self, schedule: str, slot: int, jobs: list[NewJob]) -> None:
+    @rule(
+        data=st.data(),
+        schedule=st.sampled_from(["nightly", "hourly"]),
+        slot=st.sampled_from([0, 0, 1, 1, 2, 3, 4, 5]),
+        jobs=new_jobs,
+    )
+    def fire(self, data: st.DataObject, schedule: str, slot: int, jobs: list[NewJob]) -> None:
         if slot == 5:  # not yet due
             wait = self.sender.send(moves.fire(schedule, datetime.now(UTC) + HOUR, "", jobs))
-            assert isinstance(wait, timedelta)
-            assert HOUR / 2 < wait <= HOUR
+            assert wait.state == "early"
+            assert HOUR / 2 < wait.wait <= HOUR
             return
         jobs = [self._named(job) for job in jobs]
-        fired = self.sender.send(moves.fire(schedule, LONG_AGO + slot * HOUR, "", jobs))
-        assert fired is (self.model.slots.get(schedule, -1) < slot)
-        if fired:
-            self.model.slots[schedule] = slot
+        at = LONG_AGO + slot * HOUR
+        begun = self.model.parts.get((schedule, slot), 0)
+        first = data.draw(st.sampled_from([begun, begun, begun, 0]))
+        last = data.draw(st.booleans())
+        fired = self.sender.send(moves.fire(schedule, at, "", jobs, first=first, last=last))
+        if self.model.slots.get(schedule, -1) >= slot:
+            assert fired.state == "known"
+            return
+        if first == begun:
             for job in jobs:
                 self.model.enqueue(job, delayed=job.due in LATER)
+            begun += len(jobs)
+            self.model.parts = {key: n for key, n in self.model.parts.items() if key[0] != schedule}
+            if last:
+                self.model.slots[schedule] = slot
+            else:
+                self.model.parts[schedule, slot] = begun
+            assert fired.state == ("fired" if last else "begun")
+        else:
+            assert fired.state == "begun"
+        assert fired.jobs == begun
 
     # Everybody
 
@@ -519,12 +560,12 @@ class Moves(RuleBasedStateMachine):
         assert turn.refused == tuple(outcome.job.id for outcome, counts in counted if not counts)
         set_aside = [o for o, counts in counted if counts and o.kind == "quarantine"]
         assert [entry.entry for entry in turn.set_aside] == [o.job.id for o in set_aside]
-        unheard, left = Unheard(call, worker, wants), {}
+        unheard, left = Unheard(call, worker, wants, turn.refused), {}
         for queue, n in wants.items():
             given = [claimed for claimed in turn.jobs if claimed.queue == queue]
-            left[queue] = self.model.claim(queue, n, unheard.token, given)
-        for queue in self.model.readied - wants.keys() - self.model.paused:
-            left[queue] = len(self.model.waiting(queue))
+            self.model.readied.discard(queue)
+            left[queue] = self.model.claim(queue, n, unheard.token, given, expired(turn, queue))
+        left |= {queue: len(self.model.waiting(queue)) for queue in self.model.readied - self.model.paused}
         self._dropped(turn.dropped)
         self._runs_at(worker, turn.jobs)
         assert dict(turn.left) == {queue: count for queue, count in left.items() if count}
@@ -534,7 +575,8 @@ class Moves(RuleBasedStateMachine):
             self.hands[worker] += turn.jobs
 
     def _dropped(self, dropped: Sequence[SetAside]) -> None:
-        assert sorted((entry.queue, entry.entry) for entry in dropped) == sorted(self.model.dropped)
+        of_dependencies = [(entry.queue, entry.entry) for entry in dropped if is_dependent(entry)]
+        assert sorted(of_dependencies) == sorted(self.model.dropped)
 
     def _runs_at(self, worker: str, jobs: Sequence[Claimed]) -> None:
         for claimed in jobs:
@@ -556,12 +598,23 @@ STATE_KEYS: dict[str, Callable[[str], str]] = {
 }
 
 
+def is_dependent(dropped: SetAside) -> bool:
+    """Whether a job failed since its dependency did; otherwise it has expired."""
+    return dropped.reason.startswith("its dependency")
+
+
+def expired(turn: Turn, queue: str) -> list[str]:
+    """Ids of the queue's jobs that came too late."""
+    return [entry.entry for entry in turn.dropped if entry.queue == queue and not is_dependent(entry)]
+
+
 def waiting_for(job: NewJob, ids: Sequence[str], *, ignore: bool) -> NewJob:
     """The job as it is enqueued with these dependencies."""
     extra = {"dependency_id": ids[0], "dependency_ids": json.dumps(ids)}
     if ignore:
         extra["allow_dependency_failures"] = "1"
-    return attrs.evolve(job, extra={**job.extra, **extra})
+    own = {} if "debounce" in job.extra else job.extra  # which nobody puts off while it waits for others
+    return attrs.evolve(job, extra={**own, **extra})
 
 
 def outcome(kind: Any, claimed: Claimed, delay: timedelta, blob: bytes) -> Settlement:

@@ -59,6 +59,7 @@ class Known:
     recoveries: int = 0
     due: tuple[int, str] | None = None
     lease_over: bool = False
+    started: bool = False
     group: str = ""
     worker: str = ""
     cancel: bool = False
@@ -74,6 +75,15 @@ class Known:
     @property
     def ignores_failures(self) -> bool:
         return "allow_dependency_failures" in self.new.extra
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Its unique key, with the queue."""
+        return (self.new.queue, self.new.extra["unique"]) if "unique" in self.new.extra else None
+
+    @property
+    def until(self) -> str:
+        return self.new.extra.get("unique_until", "")
 
     @property
     def lease(self) -> str:
@@ -97,6 +107,8 @@ class Model(Dependents):
     completed: Counter[str] = attrs.field(factory=Counter)
     cancels: dict[str, set[str]] = attrs.field(factory=dict)
     slots: dict[str, int] = attrs.field(factory=dict)
+    keyed: dict[tuple[str, str], tuple[str, bool]] = attrs.field(factory=dict)  # key -> id, for a time
+    parts: dict[tuple[str, int], int] = attrs.field(factory=dict)  # jobs of a slot that is not complete
     passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
     moment: int = 1000
 
@@ -121,10 +133,24 @@ class Model(Dependents):
 
     # Moves
 
-    def enqueue(self, new: NewJob, *, delayed: bool) -> bool:
+    def enqueue(self, new: NewJob, *, delayed: bool) -> bool | str:
         if new.id in self.jobs:
             return False
-        job = self.jobs[new.id] = Known(new, left=new.attempts - 1, created=self.calls, keeps_due=delayed)
+        job = Known(new, left=new.attempts - 1, created=self.calls, keeps_due=delayed)
+        holder = self._take(job)
+        if holder and "debounce" in new.extra:
+            first = self.jobs.get(holder)
+            if first and "debounce" in first.new.extra:
+                if not first.started:
+                    self.instead[new.id] = holder
+                    self._take_over(first, new)
+                    return holder
+                holder = ""
+                self.keyed[new.queue, new.extra["unique"]] = (new.id, False)
+        if holder:
+            self.instead[new.id] = holder
+            return holder
+        self.jobs[new.id] = job
         if new.own_id:
             del self.entries[new.id]
         if "dependency_ids" in new.extra:
@@ -134,19 +160,41 @@ class Model(Dependents):
             self._place(job, DELAYED if delayed else WAITING)
         return True
 
-    def claim(self, queue: str, n: int, token: str, given: Sequence[Claimed]) -> int:
-        """Check what a claim gave of one queue; gives how many jobs it must say are left."""
-        size = len(self.waiting(queue))
-        assert len(given) == (0 if queue in self.paused else min(n, size))
+    def claim(
+        self, queue: str, n: int, token: str, given: Sequence[Claimed], dropped: Sequence[str] = ()
+    ) -> int:
+        """Check what a claim gave and dropped of one queue; gives how many jobs it must say are left."""
+        size, taken = len(self.waiting(queue)), len(given) + len(dropped)
+        assert taken == (0 if queue in self.paused else min(n, size))
+        for level in Priority:
+            line = self.lines[queue, level]
+            here = {*dropped, *(claimed.id for claimed in given)} & {*line}
+            assert {*line[: len(here)]} == here, "first come, first served"
+        for job_id in dropped:
+            job = self.jobs[job_id]
+            assert self.late(job)
+            self.counters[f"expired|{queue}"] += 1
+            self._fail(job)
+            self.ended(job, "failed")
         for claimed in given:
             job = self.jobs[claimed.id]
+            assert not self.late(job)
             line = self.lines[queue, job.new.priority]
             assert line[0] == claimed.id, "first come, first served"
-            self._keep_the_share(queue, job.new.priority)
+            if not dropped:  # else nobody knows between which of these they were taken
+                self._keep_the_share(queue, job.new.priority)
             line.pop(0)
-            job.place, job.token, job.lease_over = ACTIVE, token, False
+            job.place, job.token, job.lease_over, job.started = ACTIVE, token, False, True
+            if job.until == "started":
+                self._release(job)
             self.agrees(claimed)
-        return 0 if queue in self.paused or n == 0 else size - len(given)
+        if dropped:
+            self.passed.clear()
+        return 0 if queue in self.paused or n == 0 else len(self.waiting(queue))
+
+    def late(self, job: Known) -> bool:
+        """Whether it must not start any more; a retry by hand lets it."""
+        return "expires_at" in job.new.extra and not job.made and not job.recoveries
 
     def agrees(self, claimed: Claimed) -> None:
         """A claimed job says what the model knows of it."""
@@ -173,6 +221,8 @@ class Model(Dependents):
                 del self.entries[job_id]
             self.entries[job_id] += bool(outcome.blob)
             job.result = outcome.blob.decode()
+            if job.until == "done":
+                self._release(job)
             self._place(job, COMPLETED) if job.new.keep_completed else self.jobs.pop(job_id)
             self.ended(job, "completed")
         elif outcome.kind in ("failed", "quarantine"):
@@ -238,11 +288,13 @@ class Model(Dependents):
 
     def remove(self, job: Known) -> None:
         self._leave(job)
+        self._release(job)
         self.forget(job.new.id)
         self.ended(job, "removed")
 
     def cancel(self, job: Known) -> None:
-        """Mark one that runs, unless it ends by that: its outcome has come, or its lease is over."""
+        """End it as cancelled."""
+        self._release(job)
         self._place(job, CANCELLED)
         self.counters[f"cancelled|{job.new.queue}"] += 1
         if not job.new.keep_failed:
@@ -254,7 +306,15 @@ class Model(Dependents):
         job.cancel = True
         self.cancels.setdefault(job.worker, set()).add(f"{job.new.id}:{job.token}")
 
+    def in_the_way(self, job: Known) -> str:
+        """The job that has the key of one that shall be retried, if another one has it."""
+        holder = self._holder(job.key) if job.key else ""
+        return holder if holder != job.new.id else ""
+
     def retry(self, job: Known, attempts: int) -> None:
+        self._take(job)
+        extra = {name: value for name, value in job.new.extra.items() if name != "expires_at"}
+        job.new = attrs.evolve(job.new, extra=extra)
         if job.place == COMPLETED:  # its result must not be taken for that of the next run
             del self.entries[job.new.id]
         job.made, job.left, job.recoveries, job.cancel, job.result = 0, attempts - 1, 0, False, ""
@@ -288,9 +348,33 @@ class Model(Dependents):
 
     def _fail(self, job: Known) -> None:
         self.entries[job.new.id] += 1
+        self._release(job)
         self._place(job, FAILED)
         if not job.new.keep_failed:
             self.forget(job.new.id)
+
+    def _holder(self, key: tuple[str, str]) -> str:
+        holder, timed = self.keyed.get(key, ("", False))
+        return holder if timed or holder in self.jobs else ""
+
+    def _take(self, job: Known) -> str:
+        """Take its key, or give the job that has it."""
+        if job.key is None:
+            return ""
+        if holder := self._holder(job.key):
+            return holder
+        self.keyed[job.key] = (job.new.id, job.until.isdigit())
+        return ""
+
+    def _release(self, job: Known) -> None:
+        if job.key and self.keyed.get(job.key, ("",))[0] == job.new.id:
+            del self.keyed[job.key]
+
+    def _take_over(self, job: Known, later: NewJob) -> None:
+        level = job.new.priority if job.place == WAITING else later.priority
+        job.new = attrs.evolve(later, id=job.new.id, own_id=job.new.own_id, priority=level)
+        job.left, job.due = later.attempts - 1, None
+        self.counters[f"debounced|{later.queue}|{SUBTYPE}"] += 1
 
     def _leave(self, job: Known) -> None:
         line = self.lines[job.new.queue, job.new.priority]
@@ -353,6 +437,8 @@ class Model(Dependents):
                 job.waited_for,
                 [str(n) for n in (job.outstanding, job.failed_dependencies, job.dependency_bytes)],
             ]
+        for (queue, key), (holder, timed) in self.keyed.items():
+            wanted[keys.unique(f"{queue}:{key}")] = [holder, not timed]
         for job_id, count in self.entries.items():
             if count:
                 wanted[keys.results(job_id)] = [count, self._lasts(job_id)]
@@ -392,6 +478,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
                   redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1',
                   {f[11] or '0', f[12] or '0', f[13] or '0'}}
+  elseif string.find(key, '^cgjobs:unique:') then
+    found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}
   elseif string.find(key, '^rq:results:') then
     found[key] = {redis.call('XLEN', key), redis.call('PTTL', key) == -1}
   elseif key == 'cgjobs:metrics' then

@@ -453,7 +453,7 @@ class TestFaults:
             place + "queues.notification.keep_failed": "90 has no unit; write 90d, 90h, 90m or 90s",
             place + "queues.notification.name": (
                 "unknown key 'name'; known: "
-                "attempts, backoff, concurrency, keep_completed, keep_failed, "
+                "attempts, backoff, concurrency, keep_completed, keep_failed, key_concurrency, key_rate, "
                 "max_length, max_running, rate, timeout"
             ),
             place + "queues.report.backoff.kind": "'linear' is none of fixed, exponential",

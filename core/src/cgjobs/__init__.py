@@ -44,13 +44,23 @@ from cgjobs.model import (
     Job,
     JobState,
     Keep,
+    LogLine,
     Priority,
     Progress,
     QueueStats,
     Rate,
 )
+from cgjobs.once import Once
 from cgjobs.options import JobOptions
-from cgjobs.outcomes import Discard, JobCancelled, JobTimeout, RateLimited, Retry, Snooze
+from cgjobs.outcomes import (
+    Discard,
+    JobCancelled,
+    JobTimeout,
+    OutcomeUnknown,
+    RateLimited,
+    Retry,
+    Snooze,
+)
 from cgjobs.processor import Processor, Slot
 from cgjobs.subtype import Subtype, subtype
 
@@ -100,6 +110,9 @@ __all__ = [
     "JobStateError",
     "JobTimeout",
     "Keep",
+    "LogLine",
+    "Once",
+    "OutcomeUnknown",
     "PayloadTooLarge",
     "PluginError",
     "Priority",

@@ -27,15 +27,17 @@ import structlog
 
 from cgjobs import lifeline, loading, logs, plugins
 from cgjobs.broker.values import Claimed
+from cgjobs.child_run import ChildMarks, ChildRun
 from cgjobs.codec import Codec, Envelope
 from cgjobs.config import LimitConfig
 from cgjobs.errors import InvalidPayload, PluginError
 from cgjobs.executor import shown_traceback
 from cgjobs.isolation import HEADER
-from cgjobs.outcomes import Discard, JobTimeout, RateLimited, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, RateLimited, Retry, Snooze
 from cgjobs.plugins import Registry
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
+from cgjobs.retry_rules import asked_wait
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.verdict import MESSAGE_CHARACTERS, one_line
@@ -56,7 +58,7 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._lock = connection, threading.Lock()
         self._armed = self._sending = False
-        self.rang = False
+        self.rang, self.seconds = False, 0.0
 
     def receive(self) -> dict[str, Any]:
         """The next message.
@@ -101,6 +103,7 @@ class Link:
         if seconds is None:
             yield
             return
+        self.seconds = seconds
         signal.signal(signal.SIGALRM, self._ring)
         self._armed = True
         try:
@@ -128,6 +131,7 @@ class Child:
     """
 
     def __init__(self, link: Link, registry: Registry, codec: Codec) -> None:
+        self._known: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         self._link, self._registry, self._codec = link, registry, codec
         self._wrappers, self._resources = Wrappers(registry), Resources()
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -153,6 +157,9 @@ class Child:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 message = self._link.receive()
+                if "mark" in message:
+                    self._known.put(message["mark"])
+                    continue
                 if "cancel" not in message:
                     self._orders.put(message)
                     continue
@@ -179,23 +186,37 @@ class Child:
         envelope = Envelope(
             order["name"], order["payload"], order["correlationId"], payload_version=subtype.version
         )
-        claimed = Claimed(**order["job"], data=b"", timeout_ms="", backoff="")
-        run = self._run = Run(claimed, subtype=subtype.name, correlation_id=envelope.correlation_id)
+        checkpoint = order["checkpoint"].encode()
+        claimed = Claimed(**order["job"], data=b"", timeout_ms="", backoff="", checkpoint=checkpoint)
+        run = self._run = ChildRun(
+            claimed, subtype=subtype.name, correlation_id=envelope.correlation_id, send=self._link.send
+        )
         seconds = order["timeout"]
         timeout = None if seconds is None else timedelta(seconds=seconds)
         settings = self._registry.settings
-        ctx = RunContext(run, envelope, timeout, structlog.get_logger, settings, self._resources)
+        marks = ChildMarks(self._link.send, self._known)
         before, opened = set(threading.enumerate()), self._resources.opened
         payload, spent = None, False
         try:
             payload = self._codec.load(subtype, envelope.payload)
+            ctx = RunContext(
+                run,
+                envelope,
+                timeout,
+                structlog.get_logger,
+                settings,
+                self._resources,
+                lambda: marks,
+                self._codec.limits,
+                (payload, *settings.values()),
+            )
             with self._link.alarm(seconds), _memory(subtype.memory):
                 result = self._wrappers.run(subtype, payload, ctx)
             data = self._codec.dump_result(result, f"the result of {subtype.name}")
             end: dict[str, Any] = {"result": orjson.Fragment(data)}
         except BaseException as error:  # sys.exit() in a handler ends its attempt, not the process
             spent = self._link.rang or isinstance(error, MemoryError)
-            end = self._told(error, subtype, payload, seconds)
+            end = self._told(error, subtype, payload, run)
         self._report(run)
         self._run = None
         # Threads that came with what ctx.use opened belong to that; others are left behind by the handler.
@@ -208,17 +229,17 @@ class Child:
         return end
 
     def _told(
-        self, error: BaseException, subtype: Subtype[Any, Any], payload: object, seconds: float | None
+        self, error: BaseException, subtype: Subtype[Any, Any], payload: object, run: Run
     ) -> dict[str, Any]:
         """An error as it is told the worker, without secrets."""
         if isinstance(error, JobTimeout) and self._link.rang:
-            error = JobTimeout(f"ran longer than {seconds:g} s")
+            error = JobTimeout(f"ran longer than {self._link.seconds:g} s")
         if isinstance(error, MemoryError) and subtype.memory is not None:
             error = MemoryError(f"it needed more than its {subtype.memory:,} bytes").with_traceback(
                 error.__traceback__
             )
         secrets = (payload, *self._registry.settings.values())
-        kind, after = "error", None
+        kind, after = "error" if subtype.rules.allow(error) else "discard", None
         match error:
             case Retry():
                 kind, after = "retry", error.after
@@ -226,15 +247,23 @@ class Child:
                 kind, after = f"limited {error.scope}", error.after
             case Snooze():
                 kind, after = "snooze", error.after
+            case OutcomeUnknown():
+                kind = "unknown"
+            case JobTimeout():
+                kind = "timeout"
             case Discard() | InvalidPayload():
                 kind = "discard"
         plain = isinstance(error, (Snooze, Discard, JobTimeout))
+        wait = asked_wait(
+            subtype.backoff, run.claimed.retries_made + 1, error, structlog.get_logger().warning
+        )
         trace = "" if plain else shown_traceback(secrets, error)
         return {
             "line": redact(secrets, one_line(error))[:MESSAGE_CHARACTERS],
             "trace": trace.encode("utf-8", "backslashreplace").decode(),
             "kind": kind,
             "after": None if after is None else after.total_seconds(),
+            "wait": None if wait is None else wait.total_seconds(),
         }
 
 

@@ -20,13 +20,17 @@ import structlog
 from rq.results import Result
 
 from cgjobs import loading, plugins
+from cgjobs.broker.replies import text
 from cgjobs.broker.values import Claimed
 from cgjobs.codec import PERFORM, Codec
 from cgjobs.config import Config
+from cgjobs.model import Backoff
+from cgjobs.once import Move
 from cgjobs.operations import queue_config
 from cgjobs.plugins import Registry
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
+from cgjobs.retry_rules import asked_wait
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.upcasting import upcast
@@ -49,10 +53,12 @@ def perform(envelope: Mapping[str, Any]) -> Any:
     - `Discard` and a payload that is not as its class says: failed, whatever attempts were left.
 
     What is scheduled starts when ``rq worker --with-scheduler`` or any worker of ours runs. There are also:
-    timeouts (in whole seconds), progress, results, how long ended jobs are kept, settings and ``cgjobs_run``
-    wrappers. What ``ctx.use`` opens is closed at the end of each job: RQ runs each in a process of its own.
+    timeouts (in whole seconds), progress, checkpoints, ``once``, results, how long ended jobs are kept,
+    settings and ``cgjobs_run`` wrappers. What ``ctx.use`` opens is closed at the end of each job: RQ runs
+    each in a process of its own.
 
-    Not there: leases and recovery (RQ has its own), paused queues, levels other than ``normal`` (unless RQ is
+    Not there: leases and recovery (RQ has its own), ``at_most_once``, kept log lines, paused queues, levels
+        other than ``normal`` (unless RQ is
     told to serve ``<queue>:high`` as well), a backoff of the job's own, observers, our counters, and masked
     secrets in the traceback of the last attempt, which RQ writes.
 
@@ -82,7 +88,18 @@ def perform(envelope: Mapping[str, Any]) -> Any:
         _use_up_attempts(job)
         raise
     run = Run(_claimed(job), subtype=subtype.name, correlation_id=read.correlation_id)
-    ctx = RunContext(run, read, subtype.timeout, structlog.get_logger, host.registry.settings, resources)
+    settings = host.registry.settings
+    ctx = RunContext(
+        run,
+        read,
+        subtype.timeout,
+        structlog.get_logger,
+        settings,
+        resources,
+        lambda: _RqMarks(job),
+        attrs.evolve(host.config.limits, log_lines=0),
+        (payload, *settings.values()),
+    )
     try:
         with _reporting(run, job):
             if subtype.is_async:
@@ -122,7 +139,33 @@ def _claimed(job: Any) -> Claimed:
         priority="",
         timeout_ms="",
         backoff="",
+        checkpoint=job.connection.hget(job.key, "checkpoint") or b"",
     )
+
+
+class _RqMarks:
+    """The marks of ``ctx.once``; RQ's worker has no token by which the broker could tell a zombie."""
+
+    def __init__(self, job: Any) -> None:
+        self._key, self._redis = job.key, job.connection
+
+    def mark(self, key: str, nonce: str, move: Move) -> str:
+        """Make a mark."""
+        field, mine = f"once:{key}", f"begun:{nonce}"
+        if move == "begin":
+            if self._redis.hsetnx(self._key, field, mine):
+                return "new"
+            known = text(self._redis.hget(self._key, field))
+            return "new" if known == mine else known.partition(":")[0]
+        if move == "done":
+            self._redis.hset(self._key, field, "done")
+        elif self._redis.hget(self._key, field) == mine.encode():
+            self._redis.hdel(self._key, field)
+        return "ok"
+
+    async def mark_async(self, key: str, nonce: str, move: Move) -> str:
+        """Make a mark; RQ's worker does nothing else meanwhile."""
+        return self.mark(key, nonce, move)
 
 
 def _run(
@@ -150,7 +193,7 @@ async def _close(resources: Resources) -> None:
 
 @contextlib.contextmanager
 def _reporting(run: Run, job: Any) -> Iterator[None]:
-    """Keep the last progress report in RQ's meta: written twice a second at most, the last one always."""
+    """Keep the last progress report in RQ's meta, and the last checkpoint: written twice a second at most."""
     ended = threading.Event()
 
     def write() -> None:
@@ -158,6 +201,11 @@ def _reporting(run: Run, job: Any) -> Iterator[None]:
         if report is not None:
             job.meta["progress"] = attrs.asdict(report)
             job.save_meta()
+        checkpoint, run.unsaved = run.unsaved, None
+        if checkpoint:
+            job.connection.hset(job.key, "checkpoint", checkpoint)
+        elif checkpoint is not None:
+            job.connection.hdel(job.key, "checkpoint")
 
     def write_now_and_then() -> None:
         while not ended.wait(_PROGRESS):
@@ -176,14 +224,17 @@ def _reporting(run: Run, job: Any) -> Iterator[None]:
 def _go_on(host: _Host, job: Any, subtype: Subtype[Any, Any], payload: object, error: Exception) -> rq.Retry:
     """What becomes of a job that raised; RQ saves what is changed in ``job`` here."""
     made, left = job.number_of_retries or 0, job.retries_left or 0
+    queue = queue_config(host.config, host.registry, subtype.job_type)
     verdict = judge(
         error,
         attempt=made + 1,
         attempts_left=left,
-        backoff=queue_config(host.config, host.registry, subtype.job_type).backoff,
+        backoff=subtype.backoff if isinstance(subtype.backoff, Backoff) else queue.backoff,
         rng=random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+        rules=subtype.rules,
+        asked=asked_wait(subtype.backoff, made + 1, error, structlog.get_logger().warning),
     )
-    if verdict.kind == "failed":
+    if verdict.kind in ("failed", "unknown"):
         _use_up_attempts(job)
         raise error
     if verdict.kind == "retry":

@@ -52,6 +52,8 @@ class RedisConfig:
         ca_file: PEM file of the authority that signed the server's certificate.
         socket: Path of a Unix socket; wins over host and port.
         timeout: Longest wait for a connection or a reply before `BrokerUnavailable`.
+        allow_eviction: Whether a worker starts although a full broker would throw jobs away
+            (a ``maxmemory-policy`` other than ``noeviction``).
     """
 
     host: str = "localhost"
@@ -63,6 +65,7 @@ class RedisConfig:
     ca_file: Path | None = None
     socket: Path | None = None
     timeout: timedelta = attrs.field(default=timedelta(seconds=2), validator=_positive)
+    allow_eviction: bool = False
 
 
 @attrs.frozen
@@ -80,6 +83,7 @@ class QueueConfig:
         keep_failed: How long a failed job is kept, or a `Keep`.
         rate: Most starts in any window, over all workers; None for no limit.
         max_running: Most jobs that run at once, over all workers; None for no limit.
+        key_rate, key_concurrency: The same for the jobs with one ``limit_key``.
         max_length: Most jobs that wait, are held, deferred or delayed; an enqueue beyond raises `QueueFull`.
     """
 
@@ -92,12 +96,14 @@ class QueueConfig:
     keep_failed: timedelta | Keep = attrs.field(default=timedelta(days=30), validator=_not_negative)
     rate: Rate | None = None
     max_running: int | None = attrs.field(default=None, validator=_at_least(1))
+    key_rate: Rate | None = None
+    key_concurrency: int | None = attrs.field(default=None, validator=_at_least(1))
     max_length: int | None = attrs.field(default=None, validator=_at_least(1))
 
     @property
     def is_limited(self) -> bool:
         """Whether a claim has to be told of limits."""
-        return self.rate is not None or self.max_running is not None
+        return any((self.rate, self.max_running, self.key_rate, self.key_concurrency))
 
 
 @attrs.frozen
@@ -133,6 +139,9 @@ class LimitConfig:
         payload_bytes: Largest payload on the wire.
         payload_depth: Deepest nesting of a payload.
         result_bytes: Largest result on the wire.
+        checkpoint_bytes: Largest checkpoint, as JSON.
+        log_lines: So many lines that a job's handlers logged are kept with the job, the last ones; 0 for
+            none.
         memory_share: Above this share of the server's ``maxmemory`` an enqueue raises `BrokerFull`; the rest
             is for the workers, which go on.
     """
@@ -140,6 +149,8 @@ class LimitConfig:
     payload_bytes: int = attrs.field(default=256 * 1024, validator=_at_least(1))
     payload_depth: int = attrs.field(default=32, validator=_at_least(1))
     result_bytes: int = attrs.field(default=1024 * 1024, validator=_at_least(0))
+    checkpoint_bytes: int = attrs.field(default=64 * 1024, validator=_at_least(0))
+    log_lines: int = attrs.field(default=200, validator=_at_least(0, 10_000))
     memory_share: float = attrs.field(default=MEMORY_SHARE, validator=_at_least(0.01, 1.0))
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from cgjobs.model import Dependency, Job
+from cgjobs.once import Once, Unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,7 +32,8 @@ class Logger(Protocol):
 class Context(Protocol):
     """Given to each handler as its second argument.
 
-    Delivery is at least once: ``ctx.job.id`` is the key with which a handler makes a side effect happen once.
+    Delivery is at least once: ``ctx.job.id`` is the key with which another system makes a side effect happen
+    once, and `once` says what this system knows of it.
     """
 
     @property
@@ -40,7 +42,12 @@ class Context(Protocol):
 
     @property
     def log(self) -> Logger:
-        """A logger that adds the job's queue, id and correlation id to each line."""
+        """A logger that adds the job's queue, id and correlation id to each line.
+
+        Its lines are kept with the job too, but for ``debug`` ones: the last ``limits.log_lines`` of all
+        attempts, at most 1,000 characters each, secrets hidden. They are written twice a second, and before
+        the attempt's end is.
+        """
 
     def dependencies(self) -> Mapping[str, Dependency]:
         """What became of the jobs that this one depended on, by id, in the order in which they were named."""
@@ -57,6 +64,59 @@ class Context(Protocol):
 
         Raises:
             JobCancelled: The job was taken away from this worker; stop now.
+        """
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep a value from which the next attempt goes on: see `resume`.
+
+        Cheap and never blocks: the last value is written within 0.5 s, and always before the end of the
+        attempt is, and before the job is handed back. A worker that is killed loses what it had not written,
+        so that up to the last 0.5 s are done again.
+
+        Args:
+            value: Anything that has a JSON form, at most ``limits.checkpoint_bytes`` (64 KiB) of it. None:
+                the next attempt begins anew.
+
+        Raises:
+            TypeError: The value has no JSON form.
+            ValueError: It is too large.
+            JobCancelled: The job was taken away from this worker; stop now. The value may not be kept.
+        """
+
+    @overload
+    def resume(self) -> Any: ...
+    @overload
+    def resume(self, default: T) -> T: ...
+    def resume(self, default: Any = None) -> Any:
+        """The last value given to `checkpoint`, in this attempt or an earlier one.
+
+        Args:
+            default: Given when there is none.
+
+        Returns:
+            What JSON makes of the value: a tuple comes back as a list. That it has the type of ``default`` is
+            not checked; an older release of the handler may have written it.
+        """
+
+    def once(self, key: str, *, unknown: Unknown) -> Once:
+        """Make an effect happen once over all attempts of this job: ``with`` or ``async with`` around it.
+
+        Before the block is entered the broker knows that the effect was begun, after it that it was done: one
+        call each. What is certain is never done again. When an attempt ends in between, nobody knows whether
+        the effect has happened, and ``unknown`` says what shall become of it.
+
+        Args:
+            key: Names the effect within the job; 1 to 128 of ``A-Z a-z 0-9 _ . : @ / -``.
+            unknown: ``fail``: raise `OutcomeUnknown`, for a person to look. ``again``: do it again, which is
+                at least once. ``skip``: go on without, which is at most once.
+
+        Returns:
+            What is true inside the block when the effect shall happen, with ``done`` and ``unknown``.
+
+        Raises:
+            ValueError: The key or the choice is none.
+            OutcomeUnknown: On entering, see above.
+            JobCancelled: On entering or leaving: the job was taken away from this worker.
         """
 
     def settings(self, cls: type[T]) -> T:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
-import orjson
-
-from cgjobs.broker import Call, moves, values
+from cgjobs.broker import moves, values
 from cgjobs.config import WorkerConfig
-from cgjobs.event import Event
-from cgjobs.model import Progress
+from cgjobs.event import Event, EventName
 from cgjobs.options import JOB_ID
+from cgjobs.reports import Send
 from cgjobs.running import Run
-
-Send = Callable[[Call[Any]], Awaitable[Any]]
-"""Sends a call and waits, however long, until the broker has answered."""
 
 _LOOK = timedelta(seconds=1)
 _AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
@@ -33,6 +27,7 @@ class Promoter:
         queues: The worker's queues.
         can_run: Whether the worker can run what is held in a group.
         tell: Tells the observers.
+        heard: Says that the worker knows of these pauses (queue, which one); once for each.
         clock: Seconds that only grow.
     """
 
@@ -42,11 +37,12 @@ class Promoter:
         queues: Sequence[str],
         can_run: Callable[[str], bool],
         tell: Callable[[Event], None],
+        heard: Callable[[Mapping[str, str]], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send, self._queues, self._can_run, self._tell = send, queues, can_run, tell
-        self._clock, self._released_at = clock, -math.inf
-        self._paused: frozenset[str] = frozenset()
+        self._heard, self._clock, self._released_at = heard, clock, -math.inf
+        self._paused: Mapping[str, str] = {}
 
     async def run(self) -> None:
         """Look once a second, or when the next job is due."""
@@ -58,10 +54,12 @@ class Promoter:
     async def look(self) -> timedelta | None:
         """Look once; gives how long to wait before the next look, None for not at all."""
         seen: values.Promotion = await self._send(moves.promote(self._queues, limit=_AT_ONCE))
-        for queue in sorted(seen.paused - self._paused):
+        for queue in sorted(seen.paused.keys() - self._paused.keys()):
             self._tell(Event("queue_paused", queue))
-        for queue in sorted(self._paused - seen.paused):
+        for queue in sorted(self._paused.keys() - seen.paused.keys()):
             self._tell(Event("queue_resumed", queue))
+        if fresh := dict(seen.paused.items() - self._paused.items()):
+            await self._heard(fresh)
         self._paused = seen.paused
         tell_set_aside(seen.set_aside, self._tell)
         tell_dropped(seen.dropped, self._tell)
@@ -87,6 +85,10 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
             if fate == "poison":
                 error = "Poison: its worker died again and again while it ran"
                 tell(Event("job_failed", queue, job_id, error=error))
+            elif fate == "unknown":
+                tell(
+                    Event("job_failed", queue, job_id, error="Outcome unknown: its worker died while it ran")
+                )
             elif fate == "cancelled":
                 tell(Event("job_cancelled", queue, job_id))
             else:
@@ -119,33 +121,26 @@ def tell_set_aside(entries: Iterable[values.SetAside], tell: Callable[[Event], N
             tell(Event("job_quarantined", entry.queue, detail=repr(entry.entry), error=entry.reason))
 
 
-async def write_progress(
-    send: Send, runs: Callable[[], Sequence[Run]], interval: timedelta, tell: Callable[[Event], None]
+_EVENTS: Mapping[str, EventName] = {
+    "completed": "job_completed",
+    "retry": "job_retrying",
+    "crashed": "job_retrying",
+    "failed": "job_failed",
+    "unknown": "job_failed",
+    "quarantine": "job_failed",
+    "snooze": "job_snoozed",
+    "limited": "job_rate_limited",
+    "hold": "job_held",
+    "return": "job_returned",
+    "cancelled": "job_cancelled",
+}
+
+
+def tell_settled(
+    run: Run, settlement: values.Settlement, *, stale: bool, tell: Callable[[Event], None]
 ) -> None:
-    """Write the last reports of running jobs, twice a second at most."""
-    while True:
-        await asyncio.sleep(interval.total_seconds())
-        await flush_progress(send, runs(), tell)
-
-
-async def flush_progress(send: Send, runs: Sequence[Run], tell: Callable[[Event], None]) -> None:
-    """Write the reports that these jobs made and that were not yet written."""
-    reports, events = [], []
-    for run in runs:
-        report, run.report = run.report, None
-        if report is not None:
-            meta = {"progress": {"done": report.done, "total": report.total, "message": report.message}}
-            reports.append((run.claimed.id, run.claimed.token, orjson.dumps(meta)))
-            events.append(_told(run, report))
-    if reports:
-        await send(moves.progress(reports))
-        for event in events:
-            tell(event)
-
-
-def _told(run: Run, report: Progress) -> Event:
-    job = run.claimed
-    far = f"{report.done:g}" if report.total is None else f"{report.done:g} of {report.total:g}"
-    detail = f"{far} {report.message}".rstrip()
+    """Tell how an attempt ended, once the broker has accepted or refused its outcome."""
+    job, took = run.claimed, timedelta(seconds=settlement.run_us / 1e6)
+    name = "job_stale" if stale else _EVENTS[settlement.kind]
     attempt = job.retries_made + 1
-    return Event("job_progress", job.queue, job.id, run.subtype, run.correlation_id, attempt, detail=detail)
+    tell(Event(name, job.queue, job.id, run.subtype, run.correlation_id, attempt, took, settlement.error))

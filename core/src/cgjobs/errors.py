@@ -22,7 +22,7 @@
         ├── BrokerUnavailable  (ConnectionError)  not reachable, or not answering in time
         ├── BrokerDenied       (PermissionError)  wrong password, or an ACL forbids it
         ├── BrokerFull                            its memory is used up, or nearly so
-        ├── BrokerUnsupported                     the server is too old
+        ├── BrokerUnsupported                     the server is too old, or would evict jobs
         └── FunctionsMissing                      the server lacks our functions
 """
 
@@ -240,7 +240,7 @@ class BrokerFull(BrokerError):
 
 
 class BrokerUnsupported(BrokerError):
-    """The server is older than Redis 7.0 or Valkey 7.2."""
+    """The server is older than Redis 7.0 or Valkey 7.2, or would throw jobs away when it is full."""
 
 
 class FunctionsMissing(BrokerError):

@@ -31,6 +31,7 @@ EventName = Literal[
     "worker_stopped",
     "broker_lost",
     "broker_back",
+    "data_loss_suspected",
     "plugin_quarantined",
 ]
 

@@ -12,31 +12,35 @@ import traceback
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from cgjobs import hold
+from cgjobs.broker import moves
 from cgjobs.broker.replies import duration
 from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
 from cgjobs.codec import Codec, Envelope, Unreadable
 from cgjobs.config import Config
 from cgjobs.duration import parse_duration
-from cgjobs.errors import QueueNotFound
+from cgjobs.errors import BrokerError, QueueNotFound
 from cgjobs.event import Event
-from cgjobs.isolation import Children, Crashed, Reported
+from cgjobs.isolation import Children, Crashed, NotStarted, Reported
+from cgjobs.marks import Send, WorkerMarks
 from cgjobs.model import Backoff
 from cgjobs.operations import queue_config
 from cgjobs.outcomes import Discard, JobTimeout
 from cgjobs.plugins import Registry
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
+from cgjobs.retry_rules import NO_RULES, asked_wait
 from cgjobs.running import Run, RunContext
 from cgjobs.subtype import Subtype
 from cgjobs.threads import JobThreads
 from cgjobs.upcasting import upcast
-from cgjobs.verdict import MESSAGE_CHARACTERS, Verdict, judge, one_line
+from cgjobs.verdict import MESSAGE_CHARACTERS, Verdict, judge, one_line, outcome_unknown
 from cgjobs.wrapping import Wrappers
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -55,6 +59,7 @@ class Executor:
         children: Where isolated handlers run.
         resources: What ``ctx.use`` opens.
         log: Gives the logger that handlers log with.
+        send: Sends a call to the broker and waits until it is answered.
         rng: Source of the backoff's jitter.
     """
 
@@ -67,10 +72,12 @@ class Executor:
         children: Children,
         resources: Resources,
         log: Callable[[], Any],
+        send: Send,
         rng: random.Random | None = None,
     ) -> None:
         self._config, self._registry, self._codec = config, registry, codec
         self._threads, self._children, self._resources, self._log = threads, children, resources, log
+        self._send = send
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._wrappers = Wrappers(registry)
         self._is_async = {name: subtype.is_async for name, subtype in registry.subtypes.items()}
@@ -102,23 +109,46 @@ class Executor:
             return self._ended(run, "quarantine", error=f"Unreadable: {error}")
         except Exception as error:  # every fault of a payload is final: trying again cannot mend it
             return self._ended(run, "failed", error=one_line(error)[:MESSAGE_CHARACTERS])
+        if subtype.at_most_once and not await self._begin(run):
+            return handed_back(run)
         self._tell("job_started", run)
         try:
             result = await self._call(run, subtype, payload, envelope)
             blob = b"" if result is None else self._dump(subtype, result)
         except BaseException as error:  # sys.exit() in a handler ends its attempt, not the worker
             if run.taken_away:
-                return self._ended(run, "return")
-            return self._judged(run, payload, error)
+                return handed_back(run)
+            return self._judged(run, subtype, payload, error)
         return self._ended(run, "completed", blob=blob)
+
+    async def _begin(self, run: Run) -> bool:
+        """Have the broker know that a job which may not run twice begins; False when it must not."""
+        try:
+            mine = await self._send(moves.begin(run.claimed.id, run.claimed.token))
+        except BrokerError:  # no time left to ask: nothing has begun
+            return False
+        run.begun = mine and not run.taken_away
+        return run.begun
 
     async def _call(self, run: Run, subtype: Subtype[Any, Any], payload: object, envelope: Envelope) -> Any:
         timeout = self._timeout(run.claimed, subtype)
+        marks = partial(WorkerMarks, self._send, asyncio.get_running_loop(), run)
         if subtype.isolation == "process":
             run.cancellable = True
-            return await self._children.run(run, subtype, envelope, timeout)
+            return await self._children.run(run, subtype, envelope, timeout, marks())
         seconds = None if timeout is None else timeout.total_seconds()
-        ctx = RunContext(run, envelope, timeout, self._log, self._registry.settings, self._resources)
+        settings = self._registry.settings
+        ctx = RunContext(
+            run,
+            envelope,
+            timeout,
+            self._log,
+            settings,
+            self._resources,
+            marks,
+            self._config.limits,
+            (payload, *settings.values()),
+        )
         run.cancellable = self._is_async[subtype.name]
         if not run.cancellable:
             return await self._threads.run(lambda: self._wrappers.run(subtype, payload, ctx), seconds)
@@ -137,7 +167,7 @@ class Executor:
         queue = self._config.queues.get(claimed.queue)
         return queue.timeout if queue else None
 
-    def _backoff(self, claimed: Claimed) -> Backoff:
+    def _backoff(self, claimed: Claimed, subtype: Subtype[Any, Any]) -> Backoff:
         if claimed.backoff:
             try:
                 rule = orjson.loads(claimed.backoff)
@@ -145,26 +175,31 @@ class Executor:
                 return Backoff(rule["kind"], delay, ceiling, float(rule["jitter"]))
             except (ValueError, KeyError, TypeError):
                 pass  # garbage in a hash: the queue's rule is a safe one
+        if isinstance(subtype.backoff, Backoff):
+            return subtype.backoff
         try:
             return queue_config(self._config, self._registry, claimed.queue).backoff
         except QueueNotFound:
             return Backoff()
 
-    def _judged(self, run: Run, payload: object, error: BaseException) -> Settlement:
+    def _judged(
+        self, run: Run, subtype: Subtype[Any, Any], payload: object, error: BaseException
+    ) -> Settlement:
         claimed = run.claimed
         if isinstance(error, Crashed):
-            return self._crashed(run, error)
+            return self._crashed(run, subtype, error)
         if isinstance(error, Reported):
-            verdict = self._verdict(claimed, error.cause)
+            verdict = self._verdict(claimed, subtype, error.cause, asked=error.wait)
             return self._ended(
                 run,
                 verdict.kind,
                 delay=verdict.delay,
-                error=error.line,
+                error=verdict.error if verdict.kind == "unknown" else error.line,
                 blob=_packed(error.trace),
                 group=verdict.scope,
             )
-        verdict = self._verdict(claimed, error)
+        asked = asked_wait(subtype.backoff, claimed.retries_made + 1, error, self._log().warning)
+        verdict = self._verdict(claimed, subtype, error, asked=asked)
         secrets = (payload, *self._registry.settings.values())
         trace = b""
         if verdict.kind not in ("snooze", "limited") and not isinstance(error, (Discard, JobTimeout)):
@@ -174,22 +209,35 @@ class Executor:
             run, verdict.kind, delay=verdict.delay, error=message, blob=trace, group=verdict.scope
         )
 
-    def _crashed(self, run: Run, error: Crashed) -> Settlement:
+    def _crashed(self, run: Run, subtype: Subtype[Any, Any], error: Crashed) -> Settlement:
         """Its process ended: an attempt is used up, and the job is poison once that happened too often."""
+        if run.begun:
+            return self._ended(run, "unknown", error=outcome_unknown(error)[:MESSAGE_CHARACTERS])
         crashes, most = run.claimed.recoveries + 1, self._config.worker.max_crashes
         if crashes >= most:
             return self._ended(run, "failed", error=f"Poison: {error}; crash {crashes} of {most}")
-        verdict = self._verdict(run.claimed, error)
+        verdict = self._verdict(run.claimed, subtype, error)
         kind: OutcomeKind = "crashed" if verdict.kind == "retry" else verdict.kind
         return self._ended(run, kind, delay=verdict.delay, error=verdict.error[:MESSAGE_CHARACTERS])
 
-    def _verdict(self, claimed: Claimed, error: BaseException) -> Verdict:
+    def _verdict(
+        self,
+        claimed: Claimed,
+        subtype: Subtype[Any, Any],
+        error: BaseException,
+        *,
+        asked: timedelta | None = None,
+    ) -> Verdict:
+        # What the worker itself could not do is no error of the handler's.
+        rules = NO_RULES if isinstance(error, (Crashed, NotStarted)) else subtype.rules
         return judge(
             error,
             attempt=claimed.retries_made + 1,
             attempts_left=claimed.retries_left,
-            backoff=self._backoff(claimed),
+            backoff=self._backoff(claimed, subtype),
             rng=self._rng,
+            rules=rules,
+            asked=None if claimed.backoff else asked,
         )
 
     def _held(self, run: Run, group: str, reason: str) -> Settlement:
@@ -205,8 +253,7 @@ class Executor:
         blob: bytes = b"",
         group: str = "",
     ) -> Settlement:
-        run_us = int((time.perf_counter() - run.started) * 1e6)
-        return Settlement(kind, run.claimed, run.subtype, run_us, delay, error, blob, group)
+        return Settlement(kind, run.claimed, run.subtype, _run_us(run), delay, error, blob, group)
 
     def _tell(self, name: Any, run: Run, *, error: str = "") -> None:
         claimed = run.claimed
@@ -214,6 +261,18 @@ class Executor:
         self._registry.tell(
             Event(name, claimed.queue, claimed.id, run.subtype, run.correlation_id, attempt, error=error)
         )
+
+
+def handed_back(run: Run) -> Settlement:
+    """What becomes of a job whose worker cannot go on with it: another one's, unless it may not run twice."""
+    if run.begun:
+        error = "Outcome unknown: its worker stopped while it ran"
+        return Settlement("unknown", run.claimed, run.subtype, _run_us(run), error=error)
+    return Settlement("return", run.claimed, run.subtype, _run_us(run))
+
+
+def _run_us(run: Run) -> int:
+    return int((time.perf_counter() - run.started) * 1e6)
 
 
 async def _limited(coroutine: Any, seconds: float | None) -> Any:

@@ -24,8 +24,9 @@ import orjson
 
 from cgjobs.codec import Envelope
 from cgjobs.config import LimitConfig
+from cgjobs.marks import WorkerMarks
 from cgjobs.model import Progress
-from cgjobs.outcomes import Discard, JobTimeout, RateLimited, Retry, Snooze
+from cgjobs.outcomes import Discard, JobTimeout, OutcomeUnknown, RateLimited, Retry, Snooze
 from cgjobs.plugins import Registry
 from cgjobs.running import Run
 from cgjobs.subtype import Subtype
@@ -80,13 +81,15 @@ class Reported(Exception):
     """What a handler in a child raised.
 
     Args:
-        cause: `Retry`, `Snooze`, `RateLimited` or `Discard` as the handler meant it, or any other exception.
+        cause: `Retry`, `Snooze`, `RateLimited`, `Discard` or `JobTimeout` as the handler ended, `Discard`
+            also for what the subtype's rules say is final, or any other exception.
         line: Class and message of the error, without secrets.
         trace: The traceback, without secrets; ``""`` for an end that needs none.
+        wait: What the subtype's backoff function asked for, or None.
     """
 
-    def __init__(self, cause: Exception, line: str, trace: str) -> None:
-        self.cause, self.line, self.trace = cause, line, trace
+    def __init__(self, cause: BaseException, line: str, trace: str, wait: timedelta | None) -> None:
+        self.cause, self.line, self.trace, self.wait = cause, line, trace, wait
         super().__init__(line)
 
 
@@ -111,7 +114,12 @@ class Children:
         self._ending: dict[_Child, asyncio.Task[None]] = {}
 
     async def run(
-        self, run: Run, subtype: Subtype[Any, Any], envelope: Envelope, timeout: timedelta | None
+        self,
+        run: Run,
+        subtype: Subtype[Any, Any],
+        envelope: Envelope,
+        timeout: timedelta | None,
+        marks: WorkerMarks,
     ) -> Any:
         """Run one attempt in a child and give its result in wire form.
 
@@ -123,7 +131,7 @@ class Children:
         """
         child = await self._take()
         try:
-            end = await self._attempt(child, run, subtype, envelope, timeout)
+            end = await self._attempt(child, run, subtype, envelope, timeout, marks)
         except asyncio.CancelledError:
             self._dismiss(child, cancel=True)
             raise
@@ -135,7 +143,8 @@ class Children:
         else:
             self._idle.append(child)
         if "line" in end:
-            raise Reported(_cause(end), end["line"], end["trace"])
+            wait = None if end["wait"] is None else timedelta(seconds=end["wait"])
+            raise Reported(_cause(end), end["line"], end["trace"], wait)
         return end["result"]
 
     async def _attempt(
@@ -145,6 +154,7 @@ class Children:
         subtype: Subtype[Any, Any],
         envelope: Envelope,
         timeout: timedelta | None,
+        marks: WorkerMarks,
     ) -> Mapping[str, Any]:
         seconds = None if timeout is None else timeout.total_seconds()
         child.send(
@@ -154,6 +164,7 @@ class Children:
                 "correlationId": envelope.correlation_id,
                 "job": {name: getattr(run.claimed, name) for name in _FACTS},
                 "timeout": seconds,
+                "checkpoint": run.claimed.checkpoint.decode("utf-8", "replace"),
             }
         )
         overran = None
@@ -166,6 +177,13 @@ class Children:
                     self._relay(*message["log"])
                 elif "progress" in message:
                     run.report = Progress(*message["progress"])
+                elif "kept" in message:
+                    run.keep(message["kept"])
+                elif "checkpoint" in message:
+                    run.save(message["checkpoint"].encode())
+                elif "mark" in message:
+                    key, nonce, move = message["mark"]
+                    child.send({"mark": (nonce, move, await marks.send_mark(key, nonce, move))})
                 else:
                     return message
         except (EOFError, OSError, ValueError):
@@ -340,7 +358,7 @@ class _Child:
         return code
 
 
-def _cause(end: Mapping[str, Any]) -> Exception:
+def _cause(end: Mapping[str, Any]) -> BaseException:
     after = None if end["after"] is None else timedelta(seconds=end["after"])
     match end["kind"]:
         case "retry":
@@ -351,6 +369,10 @@ def _cause(end: Mapping[str, Any]) -> Exception:
             return RateLimited(after or timedelta(0), scope="key" if end["kind"].endswith("key") else "queue")
         case "discard":
             return Discard(end["line"])
+        case "unknown":
+            return OutcomeUnknown(end["line"].removeprefix("OutcomeUnknown: "))
+        case "timeout":
+            return JobTimeout(end["line"].removeprefix("JobTimeout: "))
     return Exception(end["line"])
 
 

@@ -13,6 +13,8 @@ LEASES = "cgjobs:leases"
 EVENTS = "cgjobs:events"
 METRICS = "cgjobs:metrics"
 QUARANTINE = "cgjobs:quarantine"
+EPOCH = "cgjobs:epoch"
+CLOCK = "cgjobs:clock"
 ENDINGS = "cgjobs:endings"
 
 
@@ -24,6 +26,11 @@ def job(job_id: str) -> str:
 def results(job_id: str) -> str:
     """Stream of a job's results and of the errors of its attempts."""
     return f"rq:results:{job_id}"
+
+
+def log(job_id: str) -> str:
+    """List of the lines that a job's handler logged, over all attempts, the last one at the end."""
+    return f"cgjobs:log:{job_id}"
 
 
 def waiting(queue: str, priority: Priority = Priority.NORMAL) -> str:
@@ -91,6 +98,11 @@ def queue(name: str) -> str:
     return f"cgjobs:queue:{name}"
 
 
+def heard(queue: str) -> str:
+    """Hash of a paused queue: each worker that knows, and of which pause."""
+    return f"cgjobs:heard:{queue}"
+
+
 def wake(name: str) -> str:
     """List with one token while a queue has work that no worker was woken for."""
     return f"cgjobs:wake:{name}"
@@ -119,6 +131,21 @@ def groups(queue: str) -> str:
 def held(group: str) -> str:
     """List of the held jobs of one group, ``<queue>:<group>``, in their order."""
     return f"cgjobs:held:{group}"
+
+
+def running(name: str) -> str:
+    """Set of the running jobs, ``<job id>:<attempt token>``, of one ``<queue>:<limit key>``."""
+    return f"cgjobs:running:{name}"
+
+
+def limited(name: str) -> str:
+    """There while a rate limit that a handler met holds one ``<queue>:<limit key>``."""
+    return f"cgjobs:limited:{name}"
+
+
+def due(queue: str) -> str:
+    """Sorted set of the limit keys with held jobs, scored by when to look at them, in ms."""
+    return f"cgjobs:due:{queue}"
 
 
 def unique(name: str) -> str:

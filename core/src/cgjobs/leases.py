@@ -29,6 +29,8 @@ class LeaseKeeper(threading.Thread):
         running: Gives (queue, id, token) of each running job; called from this thread.
         loop_seen: Gives when the loop last turned, by the monotonic clock.
         lost: Told (id, token) of each attempt that is no longer ours; called from this thread.
+        data_lost: Told when the broker has another epoch than before; called from this thread.
+        epoch: What `register` gave.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class LeaseKeeper(threading.Thread):
         running: Callable[[], Iterable[tuple[str, str, str]]],
         loop_seen: Callable[[], float],
         lost: Callable[[Sequence[tuple[str, str]]], object],
+        data_lost: Callable[[], object],
+        epoch: str,
     ) -> None:
         super().__init__(name="cgjobs-leases", daemon=True)
         self._worker, self._queues, self._version, self._config = worker, queues, version, config
         self._running, self._loop_seen, self._lost = running, loop_seen, lost
+        self._data_lost, self._epoch = data_lost, epoch
         self._sender = Sender(config.redis)
         self._ended = threading.Event()
 
@@ -71,11 +76,15 @@ class LeaseKeeper(threading.Thread):
         call = moves.renew(
             self._worker, jobs, lease=self._config.worker.lease, ttl=self.entry_ttl, busy=bool(jobs)
         )
-        known, lost = self._sender.send(call)
-        if not known:
-            self._sender.send(register(self._worker, self._queues, self._version, self.entry_ttl))
-        if lost:
-            self._lost(lost)
+        renewal = self._sender.send(call)
+        if not renewal.known or renewal.epoch != self._epoch:
+            entry = register(self._worker, self._queues, self._version, self.entry_ttl, self._epoch)
+            epoch, before = self._sender.send(entry), self._epoch
+            if epoch != before:
+                self._epoch = epoch
+                self._data_lost()
+        if renewal.lost:
+            self._lost(renewal.lost)
 
     def end(self) -> None:
         """Stop renewing; returns at once."""

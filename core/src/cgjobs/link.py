@@ -19,6 +19,7 @@ from cgjobs.errors import BrokerError, BrokerUnavailable
 from cgjobs.event import Event
 
 T = TypeVar("T")
+_TELL_AGAIN = 60.0  # seconds: an outage that goes on, or a password that nobody corrects, stays in sight
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to reach a broker that is away; the first ones come sooner."""
 
@@ -28,16 +29,33 @@ class Link:
 
     Args:
         config: The broker.
-        tell: Told when the broker is lost and when it is back.
+        tell: Told when the broker is lost, again each minute with the reason, and when it is back.
         rng: Source of jitter: a fleet must not come back in one instant.
+        clock: Seconds that only grow.
+
+    Attributes:
+        trouble: Why the broker does not serve us, ``""`` when it does.
     """
 
-    def __init__(self, config: RedisConfig, tell: Callable[[Event], None], rng: random.Random) -> None:
+    def __init__(
+        self,
+        config: RedisConfig,
+        tell: Callable[[Event], None],
+        rng: random.Random,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sender = AsyncSender(config)
-        self._tell, self._rng = tell, rng
-        self._away = False
+        self._tell, self._rng, self._clock = tell, rng, clock
+        self._kind: type[BrokerError] | None = None
+        self._told = -math.inf
         self._last_moment = math.inf
-        self.connected = False
+        self.trouble = "the broker was not reached yet"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker answered the last call."""
+        return not self.trouble
 
     async def connect(self, stopping: asyncio.Event) -> None:
         """Reach the broker for the first time, however long it takes, or until told to stop.
@@ -108,11 +126,14 @@ class Link:
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     def _lost(self, error: BrokerError) -> None:
-        if not self._away:
+        """Tell it once, again when the kind of trouble changes, and once a minute while it lasts."""
+        kind, now = type(error), self._clock()
+        if kind is not self._kind or now - self._told >= _TELL_AGAIN:
             self._tell(Event("broker_lost", error=str(error)))
-        self.connected, self._away = False, True
+            self._kind, self._told = kind, now
+        self.trouble = str(error)
 
     def _reached(self) -> None:
-        if self._away:
+        if self._kind is not None:
             self._tell(Event("broker_back"))
-        self.connected, self._away = True, False
+        self.trouble, self._kind = "", None

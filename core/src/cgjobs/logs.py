@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Mapping, MutableMapping
-from functools import cache
 from typing import Any, Literal, Self, TextIO
 
 import orjson
 import structlog
 
+from cgjobs.redaction import log_field
+
 LogFormat = Literal["json", "pretty"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_SECRET = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: a password may hold one
-HIDDEN = "********"
 
 
 def configure(format: LogFormat | None = None, level: str = "info", stream: TextIO | None = None) -> None:  # noqa: A002
@@ -112,21 +109,12 @@ def _shape(logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[s
     }
     data = {}
     for name, value in fields.items():
-        wire_name, secret = _on_the_wire(name)
-        if secret:
-            value = HIDDEN
-        elif value.__class__ is str:
-            value = without_userinfo(value)
+        wire_name, value = log_field(name, value)
         if value is not None:
             data[wire_name] = value
     if data:
         line["data"] = data
     return line
-
-
-def without_userinfo(text: str) -> str:
-    """The text with user and password of every URL in it replaced."""
-    return _USERINFO.sub(f"{HIDDEN}@", text) if "://" in text else text
 
 
 _second = (0, "")  # the last second that was written out
@@ -140,13 +128,6 @@ def _now() -> str:
         second = int(now)
         _second = second, text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
     return f"{text}.{int((now - second) * 1e6):06d}Z"
-
-
-@cache
-def _on_the_wire(name: str) -> tuple[str, bool]:
-    """A field's camelCase name, and whether its value is secret by its name."""
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest), _SECRET.search(name) is not None
 
 
 def _line(logger: Any, method: str, line: Any) -> str:

@@ -229,6 +229,25 @@ class AttemptError:
 
 
 @attrs.frozen
+class LogLine:
+    """One line that a handler logged, as it is kept with the job.
+
+    Args:
+        level: ``info``, ``warn`` or ``error``; in tests ``debug`` too.
+        event: What happened.
+        fields: What was said of it, secrets hidden; of a line that was too long ``{"cut": <its beginning>}``.
+        at: When, by the worker's clock (aware, UTC).
+        attempt: In which attempt, from 1.
+    """
+
+    level: str
+    event: str
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    at: datetime | None = None
+    attempt: int = 1
+
+
+@attrs.frozen
 class Dependency:
     """What became of a job that another one depends on.
 
@@ -267,8 +286,13 @@ class Job:
         worker: Name of the worker that has or had it, or ``""``.
         errors: The errors of its attempts, oldest first (the last 50).
         result: What the handler returned, in wire form; None when nothing or not kept.
+        outcome_unknown: Whether it failed and nobody knows what it did: it may not run twice, and its worker
+            died, was stopped, or ran out of time while it ran.
+        checkpoint: What its handler wrote last with ``ctx.checkpoint``; None when nothing or no longer kept.
         depends_on: Ids of the jobs that must end before it starts.
-        duplicate: True when an enqueue found this id taken and added nothing.
+        duplicate: True when an enqueue found this id or its unique key taken and added nothing.
+        tags: The words to find it by.
+        debounced: How many further enqueues were taken into it; it has the payload of the last one.
         payload_version: Version of the stored payload.
         held: The group of a held job, such as ``type:notification.sms``; otherwise ``""``.
         held_reason: Why it was held, for people, or ``""``.
@@ -293,8 +317,12 @@ class Job:
     worker: str = ""
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
+    outcome_unknown: bool = False
+    checkpoint: Any = None
     depends_on: tuple[str, ...] = ()
     duplicate: bool = False
+    tags: tuple[str, ...] = ()
+    debounced: int = 0
     payload_version: int = 1
     held: str = ""
     held_reason: str = ""

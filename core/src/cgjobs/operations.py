@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import attrs
 import orjson
 
-from cgjobs.broker import Steps, moves, pages, reads, values
+from cgjobs import pausing, unique_key
+from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
@@ -27,13 +28,15 @@ from cgjobs.errors import (
     WaitTimeout,
 )
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
+from cgjobs.spread import spread_out
 from cgjobs.subtype import Subtype
 
 BATCH = 500
 """Most jobs in one call: the broker serves nobody else meanwhile."""
+_BATCH_BYTES = 1024 * 1024  # most of their data; a job that has more goes alone
 _TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
 
 
@@ -53,6 +56,18 @@ def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
             backoff=processor.backoff,
         )
     raise QueueNotFound(name, {*config.queues, *registry.processors})
+
+
+def batches(prepared: Sequence[tuple[NewJob, Job]]) -> Iterator[Sequence[tuple[NewJob, Job]]]:
+    """Jobs in parts that one call may have: at most 500, of at most 1 MiB unless it is a single one."""
+    start = size = 0
+    for at, (new, _) in enumerate(prepared):
+        size += len(new.data)
+        if at > start and (at - start == BATCH or size > _BATCH_BYTES):
+            yield prepared[start:at]
+            start, size = at, len(new.data)
+    if start < len(prepared):
+        yield prepared[start:]
 
 
 def dump_backoff(backoff: Backoff) -> str:
@@ -86,11 +101,21 @@ class Operations:
     def new_job(self, payload: object, options: JobOptions) -> tuple[NewJob, Job]:
         """A payload checked and made ready to be enqueued, and the job as it will be."""
         subtype = self.registry.subtype_for(payload)
+        if options.limit_key is None and (key := subtype.limit_key(payload)) is not None:
+            options = attrs.evolve(options, limit_key=key)
         return self._prepare(subtype, self.codec.dump(subtype, payload), options)
 
-    def new_jobs(self, payloads: Iterable[object], options: JobOptions) -> list[tuple[NewJob, Job]]:
-        """The same for many with the same options; raises `InvalidOption` when they would share an id."""
+    def new_jobs(
+        self, payloads: Iterable[object], options: JobOptions, spread: timedelta | None = None
+    ) -> list[tuple[NewJob, Job]]:
+        """The same for many with the same options, due evenly over ``spread``.
+
+        Raises:
+            InvalidOption: They would share an id, or ``spread`` is out of range or comes with ``debounce``.
+        """
         prepared = [self.new_job(payload, options) for payload in payloads]
+        if spread is not None:
+            prepared = spread_out(prepared, spread)
         if options.job_id is not None and len(prepared) > 1:
             fault = Fault("jobId", f"{len(prepared)} jobs cannot have one id; enqueue them one by one")
             raise InvalidOption("the job's options", [fault])
@@ -106,12 +131,14 @@ class Operations:
     def _prepare(
         self, subtype: Subtype[Any, Any], wire: Mapping[str, Any], options: JobOptions
     ) -> tuple[NewJob, Job]:
+        if subtype.unique_by:
+            options = unique_key.keyed(subtype, wire, options)
         options.check()
         queue = queue_config(self.config, self.registry, subtype.job_type)
         job_id = options.job_id or secrets.token_hex(16)
         correlation_id = options.correlation_id or secrets.token_hex(16)
         timeout = options.timeout or subtype.timeout or queue.timeout
-        attempts = options.attempts or queue.attempts
+        attempts = options.attempts or subtype.attempts or queue.attempts
         priority = Priority(options.priority)
         extra = options.extra()
         if options.timeout is not None:
@@ -145,12 +172,13 @@ class Operations:
             attempts=attempts,
             correlation_id=correlation_id,
             timeout=timeout,
+            tags=tuple(dict.fromkeys(options.tags)),
             payload_version=subtype.version,
         )
         return new, job
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
-        """Add jobs, in calls of at most 500. A taken id adds nothing and gives the job that has it.
+        """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it.
 
         Raises:
             DependencyNotFound: One depends on an id that no job has; nothing of its call was added.
@@ -158,8 +186,7 @@ class Operations:
             BrokerFull: The server's memory is used up; nothing of the call was added.
         """
         jobs: list[Job] = []
-        for start in range(0, len(prepared), BATCH):
-            batch = prepared[start : start + BATCH]
+        for batch in batches(prepared):
             limits = self.limits_for(new.queue for new, _ in batch)
             try:
                 added = yield moves.enqueue((new for new, _ in batch), limits)
@@ -197,6 +224,12 @@ class Operations:
             raise JobNotFound(job_id, hint=hint)
         return job
 
+    def log(self, job_id: str, queue: str | None = None) -> Steps[tuple[LogLine, ...]]:
+        """What the job's handler logged, oldest first; raises `JobNotFound`."""
+        yield from self.get(job_id, queue)
+        found: tuple[LogLine, ...] = yield lines.log(job_id)
+        return found
+
     def remove(self, job_id: str, queue: str | None = None) -> Steps[None]:
         """Take a job out, unless it runs."""
         if queue is not None:
@@ -217,11 +250,30 @@ class Operations:
             self.tell(Event("job_cancelled", job.queue, job.id, job.name, job.correlation_id))
         return state
 
-    def pause(self, queue: str) -> Steps[bool]:
-        """Hold a queue; gives whether that changed something."""
+    def pause(
+        self, queue: str, *, timeout: timedelta | None = None, drain: timedelta | None = None
+    ) -> Steps[bool]:
+        """Hold a queue, wait until nothing of it can start any more; gives whether that changed something.
+
+        A worker may have just claimed a job of it, so each worker that has any says when it knows, which
+        takes a second at most. One that died or froze is not waited for longer than its lease.
+
+        Args:
+            queue: Its name.
+            timeout: Longest wait for that; None for as long as it can take, zero for no wait.
+            drain: Then wait up to this long until its running jobs have ended; None does not.
+
+        Raises:
+            WaitTimeout: The queue is paused, but what was waited for was not so in time.
+        """
         changed: bool = yield moves.pause(queue)
         if changed:
             self.tell(Event("queue_paused", queue))
+        if timeout is None:
+            timeout = self.config.worker.lease + self.config.worker.loop_stall
+        yield from pausing.until_nothing_starts(queue, timeout, self.clock)
+        if drain is not None:
+            yield from pausing.until_nothing_runs(queue, drain, self.clock)
         return changed
 
     def resume(self, queue: str) -> Steps[bool]:
@@ -243,6 +295,10 @@ class Operations:
         readings: dict[str, reads.QueueReading] = yield reads.stats(queues)
         return {name: reading.stats for name, reading in readings.items()}
 
+    def queue_name(self, name: str) -> str:
+        """The name of a queue that is known; raises `QueueNotFound`."""
+        return queue_config(self.config, self.registry, name).name
+
     def queue_names(self) -> Steps[list[str]]:
         """Every queue that is configured, provided by a plugin, or in the broker."""
         found: list[str] = yield reads.queue_names()
@@ -254,9 +310,7 @@ class Operations:
         Raises:
             InvalidOption: ``offset`` is negative or ``limit`` below 1.
         """
-        numbers = (("offset", offset, 0), ("limit", limit, 1))
-        if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
-            raise InvalidOption("the page", faults)
+        check_page(offset, limit)
         page: pages.Page = yield pages.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
@@ -310,6 +364,13 @@ class Operations:
     def tell(self, event: Event) -> None:
         """Tell the observers of this process."""
         self.registry.tell(event)
+
+
+def check_page(offset: int, limit: int) -> None:
+    """Raise `InvalidOption` when it is no page of a list."""
+    numbers = (("offset", offset, 0), ("limit", limit, 1))
+    if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
+        raise InvalidOption("the page", faults)
 
 
 def _kept(

@@ -72,6 +72,17 @@ class Discard(Exception):
         super().__init__(reason)
 
 
+class OutcomeUnknown(Discard):
+    """Failed for good, and nobody knows whether its effect has happened; marked as such for operators.
+
+    Raised by ``ctx.once(key, unknown="fail")`` when an earlier attempt began the effect and did not say that
+    it was done. A handler may raise it too.
+
+    Args:
+        reason: What may have happened, for people.
+    """
+
+
 class JobCancelled(BaseException):
     """Raised inside a handler by ``ctx.progress`` when its job was taken away from this worker.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
+import orjson
 
 from cgjobs.codec import HIDDEN, Codec
 from cgjobs.errors import InvalidPayload
@@ -15,6 +18,10 @@ from cgjobs.wire.record import payload_form
 _SHORTEST = 3  # a secret of fewer characters cannot be told from other text
 
 
+_SECRET = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/\s]+@")  # to the last @: a password may hold one
+
+
 def redact(holders: object, text: str) -> str:
     """``text`` with the values of secret fields replaced by ``********``.
 
@@ -22,10 +29,40 @@ def redact(holders: object, text: str) -> str:
         holders: A payload or settings, or a tuple of such: anything whose fields may be secret.
         text: What people will see.
     """
+    return hide(secret_forms(holders), text)
+
+
+def secret_forms(holders: object) -> tuple[str, ...]:
+    """All that `redact` looks for, the longest first: for many texts with the same secrets."""
     forms = {form for secret in _secrets(holders, secret=False) for form in _forms(secret)}
-    for form in sorted(forms, key=len, reverse=True):
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def hide(forms: tuple[str, ...], text: str) -> str:
+    """``text`` with these forms of secrets replaced by ``********``."""
+    for form in forms:
         text = text.replace(form, HIDDEN)
     return text
+
+
+def log_field(name: str, value: Any) -> tuple[str, Any]:
+    """A field of a log line by its camelCase name; hidden when the name says that it is secret."""
+    wire_name, secret = _on_the_wire(name)
+    if secret:
+        return wire_name, HIDDEN
+    return wire_name, without_userinfo(value) if value.__class__ is str else value
+
+
+def without_userinfo(text: str) -> str:
+    """The text with user and password of every URL in it replaced."""
+    return _USERINFO.sub(f"{HIDDEN}@", text) if "://" in text else text
+
+
+@cache
+def _on_the_wire(name: str) -> tuple[str, bool]:
+    """A field's camelCase name, and whether its value is secret by its name."""
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest), _SECRET.search(name) is not None
 
 
 def masked(codec: Codec, subtype: Subtype[Any, Any], wire: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +95,9 @@ def _masked(value: object, wire: Any) -> Any:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may stand in an error: as it is, in one line, line by line, or as Python writes it."""
-    candidates = (secret, " ".join(secret.split()), *secret.splitlines(), repr(secret)[1:-1])
+    """How a secret may stand in a text: as it is, in one line, by lines, or as Python or JSON writes it."""
+    written = orjson.dumps(secret.encode("utf-8", "backslashreplace").decode()).decode()
+    candidates = (secret, " ".join(secret.split()), *secret.splitlines(), repr(secret)[1:-1], written[1:-1])
     for form in candidates:
         if len(form.strip()) >= _SHORTEST:
             yield form

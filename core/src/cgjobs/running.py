@@ -12,14 +12,19 @@ from functools import cached_property
 from typing import Any, ParamSpec, TypeVar, overload
 
 import attrs
+import orjson
 
 from cgjobs.broker.dependents import dependency
 from cgjobs.broker.reads import time as read_time
 from cgjobs.broker.values import Claimed, Settlement
 from cgjobs.codec import Envelope
+from cgjobs.config import LimitConfig
 from cgjobs.context import Logger
+from cgjobs.joblog import JobLog, Lines
 from cgjobs.model import Dependency, Job, JobState, Priority, Progress
+from cgjobs.once import Marks, Once, Unknown
 from cgjobs.outcomes import JobCancelled
+from cgjobs.redaction import secret_forms
 from cgjobs.resources import Resources
 
 P = ParamSpec("P")
@@ -40,7 +45,13 @@ class Run:
         cancellable: Whether cancelling the task ends the handler: true for ``async def``.
         cancelled: True once somebody wants it cancelled.
         taken_away: True once another worker may have it, or the worker stops: its outcome no longer counts.
+        begun: True once a job that may not run twice has begun.
         report: The last progress that was not yet written.
+        unsaved: The last checkpoint that was not yet written: JSON, or empty for none; None when all was.
+        saved: The last checkpoint, written or not.
+        being_written: Whether its reports are on their way to the broker.
+        log_lines: So many lines are kept; 0 for none.
+        lines: What it logged and was not yet written; None before the first line.
     """
 
     claimed: Claimed
@@ -51,7 +62,28 @@ class Run:
     cancellable: bool = False
     taken_away: bool = False
     cancelled: bool = False
+    begun: bool = False
     report: Progress | None = None
+    unsaved: bytes | None = None
+    saved: bytes = attrs.field(default=attrs.Factory(lambda run: run.claimed.checkpoint, takes_self=True))
+    being_written: bool = False
+    log_lines: int = 200
+    lines: Lines | None = None
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether there is something to write, or a write of it is under way."""
+        return self.being_written or self.report is not None or self.unsaved is not None or bool(self.lines)
+
+    def save(self, checkpoint: bytes) -> None:
+        """Have a checkpoint written: JSON, or nothing for none."""
+        self.saved = self.unsaved = checkpoint
+
+    def keep(self, line: str) -> None:
+        """Have a line that its handler logged written."""
+        if self.lines is None:
+            self.lines = Lines(self.log_lines)
+        self.lines.add(line)
 
     @property
     def key(self) -> str:
@@ -75,6 +107,9 @@ class RunContext:
         log: The worker's logger.
         settings: The plugins' settings by class.
         resources: What is open in this worker.
+        marks: Gives where the marks of effects are kept.
+        limits: What a checkpoint may be.
+        secrets: Payload and settings, whose secret fields are not kept in log lines.
     """
 
     def __init__(
@@ -85,9 +120,13 @@ class RunContext:
         log: Callable[[], Any],
         settings: Mapping[type, object],
         resources: Resources,
+        marks: Callable[[], Marks],
+        limits: LimitConfig,
+        secrets: tuple[object, ...],
     ) -> None:
         self._run, self._envelope, self._timeout = run, envelope, timeout
         self._log, self._settings, self._resources = log, settings, resources
+        self._marks, self._limits, self._holders = marks, limits, secrets
 
     @cached_property
     def job(self) -> Job:
@@ -119,7 +158,13 @@ class RunContext:
             queue=self._run.claimed.queue,
             job_id=self._run.claimed.id,
         )
-        return logger
+        if not self._limits.log_lines:
+            return logger
+        return JobLog(logger, self._run.keep, self._run.claimed.retries_made + 1, lambda: self._secrets)
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return secret_forms(self._holders)
 
     def dependencies(self) -> dict[str, Dependency]:
         """What became of the jobs that this one depended on."""
@@ -129,8 +174,34 @@ class RunContext:
         """Report how far the job is; raises `JobCancelled` when it was taken away."""
         told = message[:_MESSAGE_CHARACTERS].encode("utf-8", "backslashreplace").decode()
         self._run.report = Progress(_number(done), None if total is None else _number(total), told)
+        self._stop_if_taken_away()
+
+    def _stop_if_taken_away(self) -> None:
         if self._run.taken_away:
             raise JobCancelled(f"job {self._run.claimed.id!r} was taken away from this worker")
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep a value from which the next attempt goes on."""
+        self._run.save(b"" if value is None else dump_checkpoint(value, self._limits.checkpoint_bytes))
+        self._stop_if_taken_away()
+
+    @overload
+    def resume(self) -> Any: ...
+    @overload
+    def resume(self, default: T) -> T: ...
+    def resume(self, default: Any = None) -> Any:
+        """The last value given to `checkpoint`, or ``default``."""
+        if not self._run.saved:
+            return default
+        try:
+            return orjson.loads(self._run.saved)
+        except orjson.JSONDecodeError as error:  # somebody wrote it: beginning anew is what is safe
+            self.log.warning("checkpoint_unreadable", error=str(error))
+            return default
+
+    def once(self, key: str, *, unknown: Unknown) -> Once:
+        """Make an effect happen once over all attempts of this job."""
+        return Once(self._marks(), key, unknown=unknown)
 
     def settings(self, cls: type[T]) -> T:
         """The plugin's settings."""
@@ -148,6 +219,20 @@ class RunContext:
     def use(self, factory: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Something opened once per worker and shared by its jobs."""
         return self._resources.use(factory, *args, **kwargs)
+
+
+def dump_checkpoint(value: object, most: int) -> bytes:
+    """The JSON of a checkpoint; raises TypeError or ValueError when it has none, or too much."""
+    try:
+        data = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError as error:
+        raise TypeError(f"a checkpoint must have a JSON form: {error}") from None
+    if len(data) > most:
+        raise ValueError(
+            f"the checkpoint has {len(data)} bytes of JSON, more than limits.checkpoint_bytes = {most}; keep "
+            "where the work stands, not the work"
+        )
+    return data
 
 
 def _number(value: float) -> float:

@@ -19,7 +19,7 @@ from cgjobs.cron import next_fires, previous_fire
 from cgjobs.errors import BrokerError, QueueFull
 from cgjobs.event import Event
 from cgjobs.model import Cron, Job
-from cgjobs.operations import Operations
+from cgjobs.operations import BATCH, Operations, batches
 from cgjobs.options import JobOptions
 from cgjobs.outcomes import Discard
 from cgjobs.plugins import Registry
@@ -194,25 +194,39 @@ class Scheduler:
             slot: When it was due, aware UTC.
 
         Returns:
-            Whether this call did it.
+            Whether this call did it, or completed what a scheduler that died had begun.
         """
         note, prepared = "", []
         try:
-            prepared = self._jobs(name, slot)
+            # On a thread: many payloads take their time, and a worker's loop may be ours.
+            prepared = await asyncio.to_thread(self._jobs, name, slot)
         except Discard as nothing:
             note = nothing.reason
         except Exception as error:  # a plugin's mistake costs its own slot, not the scheduler
             note = redact(tuple(self._registry.settings.values()), one_line(error))
-        while True:
-            jobs = [new for new, _ in prepared]
-            limits = self._operations.limits_for(new.queue for new in jobs)
-            fired = await self._sender.send(moves.fire(name, slot, note[:500], jobs, limits))
-            if isinstance(fired, bool):
-                break
-            await asyncio.sleep(fired.total_seconds())
+        fired = await self._enqueue(name, slot, note[:500], prepared)
         if fired:
             self._report(name, slot, note, [job for _, job in prepared])
         return fired
+
+    async def _enqueue(
+        self, name: str, slot: datetime, note: str, prepared: list[tuple[NewJob, Job]]
+    ) -> bool:
+        """In parts, each of which one scheduler alone can add; gives whether this one added the last."""
+        there = 0
+        while True:
+            part = next(batches(prepared[there : there + BATCH]), ())
+            jobs, last = [new for new, _ in part], there + len(part) >= len(prepared)
+            limits = self._operations.limits_for(new.queue for new in jobs)
+            reply = await self._sender.send(
+                moves.fire(name, slot, note, jobs, limits, first=there, last=last)
+            )
+            if reply.state == "early":
+                await asyncio.sleep(reply.wait.total_seconds())
+            elif reply.state == "begun":
+                there = reply.jobs
+            else:
+                return reply.state == "fired"
 
     def _jobs(self, name: str, slot: datetime) -> list[tuple[NewJob, Job]]:
         on_schedule = self._registry.processors[name].on_schedule

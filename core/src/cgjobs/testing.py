@@ -13,24 +13,19 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 import attrs
+import orjson
 
-from cgjobs.model import Dependency, Job, JobState, Progress
+from cgjobs.config import LimitConfig
+from cgjobs.model import Dependency, Job, JobState, LogLine, Progress
+from cgjobs.once import Move, Once, Unknown
 from cgjobs.outcomes import JobCancelled
+from cgjobs.running import dump_checkpoint
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@attrs.frozen
-class LogLine:
-    """One line that a handler logged: level, event name and fields."""
-
-    level: str
-    event: str
-    fields: Mapping[str, Any]
 
 
 @attrs.define
@@ -56,6 +51,29 @@ class RecordingLog:
         self.lines.append(LogLine("error", event, fields))
 
 
+class RecordingMarks:
+    """The marks of ``ctx.once`` in a dictionary: ``begun`` or ``done`` by key."""
+
+    def __init__(self, marks: dict[str, str]) -> None:
+        self._marks = marks
+
+    def mark(self, key: str, nonce: str, move: Move) -> str:
+        """Make a mark."""
+        if move == "begin":
+            known = self._marks.get(key, "new")
+            self._marks.setdefault(key, "begun")
+            return known
+        if move == "done":
+            self._marks[key] = "done"
+        else:
+            self._marks.pop(key, None)
+        return "ok"
+
+    async def mark_async(self, key: str, nonce: str, move: Move) -> str:
+        """Make a mark."""
+        return self.mark(key, nonce, move)
+
+
 class RecordingContext:
     """A `Context` without worker or broker that keeps what the handler does.
 
@@ -68,10 +86,15 @@ class RecordingContext:
         uses: Stand-ins by factory: ``ctx.use(factory, ...)`` gives ``uses[factory]`` and opens nothing.
         dependencies: What ``ctx.dependencies()`` gives.
         cancel_after: Raise `JobCancelled` at the report with this number, from 1. None: never.
+        checkpoint: What an earlier attempt gave to ``ctx.checkpoint``; None for nothing.
+        marks: What earlier attempts left with ``ctx.once``: ``begun`` (nobody knows how that ended) or
+            ``done`` by key.
 
     Attributes:
         reports: Every `Progress` reported.
         lines: Every line logged.
+        checkpoints: Every value given to ``ctx.checkpoint``, as JSON gives it back.
+        marks: The marks of ``ctx.once``, those given and those made.
     """
 
     def __init__(
@@ -83,6 +106,8 @@ class RecordingContext:
         uses: Mapping[Callable[..., Any], Any] | None = None,
         dependencies: Mapping[str, Dependency] | None = None,
         cancel_after: int | None = None,
+        checkpoint: Any = None,
+        marks: Mapping[str, Literal["begun", "done"]] | None = None,
     ) -> None:
         self.job = Job(
             job_id,
@@ -103,6 +128,9 @@ class RecordingContext:
         self._stack = contextlib.ExitStack()
         self._dependencies = dict(dependencies or {})
         self._cancel_after = cancel_after
+        self.checkpoints: list[Any] = []
+        self._saved = _as_json(checkpoint)
+        self.marks: dict[str, str] = dict(marks or {})
 
     def __enter__(self) -> RecordingContext:
         return self
@@ -121,6 +149,23 @@ class RecordingContext:
         self.reports.append(Progress(done, total, message))
         if self._cancel_after is not None and len(self.reports) >= self._cancel_after:
             raise JobCancelled("the test cancelled the job")
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep the value; raises what the real one raises when it has no JSON or too much."""
+        self._saved = _as_json(value)
+        self.checkpoints.append(self._saved)
+
+    @overload
+    def resume(self) -> Any: ...
+    @overload
+    def resume(self, default: T) -> T: ...
+    def resume(self, default: Any = None) -> Any:
+        """The last checkpoint, or ``default``."""
+        return default if self._saved is None else self._saved
+
+    def once(self, key: str, *, unknown: Unknown) -> Once:
+        """An effect whose marks are in ``marks``."""
+        return Once(RecordingMarks(self.marks), key, unknown=unknown)
 
     def settings(self, cls: type[T]) -> T:
         """The settings object of this class that the test gave."""
@@ -151,3 +196,7 @@ class RecordingContext:
                 self._stack.callback(close)
             self._opened[key] = made
         return self._opened[key]
+
+
+def _as_json(value: Any) -> Any:
+    return orjson.loads(dump_checkpoint(value, LimitConfig().checkpoint_bytes))

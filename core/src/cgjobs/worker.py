@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -25,65 +25,36 @@ from cgjobs.config import Config
 from cgjobs.duties import (
     Promoter,
     cancel_asked,
-    flush_progress,
     reap_expired,
     tell_dropped,
     tell_set_aside,
-    write_progress,
+    tell_settled,
 )
-from cgjobs.errors import BrokerError, ConfigError, Fault
-from cgjobs.event import Event, EventName
-from cgjobs.executor import Executor
+from cgjobs.errors import BrokerError, ConfigError, Fault, InvalidOption
+from cgjobs.event import Event
+from cgjobs.executor import Executor, handed_back
+from cgjobs.handle import WorkerHandle as WorkerHandle
 from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
 from cgjobs.operations import BATCH, queue_config
 from cgjobs.plugins import Registry
+from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
 from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
-_PROGRESS = 0.5
+_LOSS = (
+    "the broker has lost what it knew (restarted without appendonly, flushed, or another server?): jobs that "
+    "waited are gone, and so are pauses"
+)
+_REPORTS = timedelta(seconds=0.5)
 _TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
-
-_EVENTS: Mapping[str, EventName] = {
-    "completed": "job_completed",
-    "retry": "job_retrying",
-    "crashed": "job_retrying",
-    "failed": "job_failed",
-    "quarantine": "job_failed",
-    "snooze": "job_snoozed",
-    "limited": "job_rate_limited",
-    "hold": "job_held",
-    "return": "job_returned",
-    "cancelled": "job_cancelled",
-}
-
-
-@attrs.frozen
-class WorkerHandle:
-    """What ``cgjobs_worker_start`` and ``cgjobs_worker_stop`` see of a worker.
-
-    Args:
-        name: Its name.
-        queues: The queues it serves, with their concurrency.
-        config: The configuration.
-        registry: The plugins.
-        ready: Gives whether it has reached the broker and is not stopping.
-        alive: Gives whether its loop turns.
-    """
-
-    name: str
-    queues: Mapping[str, int]
-    config: Config
-    registry: Registry = attrs.field(repr=False)
-    ready: Callable[[], bool] = attrs.field(repr=False)
-    alive: Callable[[], bool] = attrs.field(repr=False)
 
 
 class Worker:
@@ -102,6 +73,7 @@ class Worker:
     Raises:
         QueueNotFound: A queue has neither configuration nor plugin.
         ConfigError: There is no queue to serve.
+        InvalidOption: A queue has no place.
     """
 
     def __init__(
@@ -129,6 +101,10 @@ class Worker:
             item: values.claim_limits(queue) for item, queue in chosen.items() if queue.is_limited
         }
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
+        if faults := [
+            Fault(f"concurrency.{item}", f"{n} is below 1") for item, n in self._places.items() if n < 1
+        ]:
+            raise InvalidOption("the worker's options", faults)
         self._config, self._registry, self._burst = config, registry, burst
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
         self._link = Link(config.redis, registry.tell, self._rng)
@@ -137,9 +113,11 @@ class Worker:
         self._children = Children(children, registry, config.limits, structlog.get_logger)
         codec, log = Codec(config.limits), structlog.get_logger
         self._executor = Executor(
-            config, registry, codec, self._threads, self._children, self._resources, log, rng
+            config, registry, codec, self._threads, self._children, self._resources, log, self._link.send, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._turns: set[asyncio.Task[None]] = set()  # those under way
+        self._reports = Reports(self._link.send, registry.tell, config.limits.log_lines)
         self._slots = Slots(self._places, self._limits)
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
@@ -152,7 +130,9 @@ class Worker:
             BrokerDenied, BrokerUnsupported, FunctionsMissing: The broker refuses us; waiting would not help.
             Exception: What a plugin's ``cgjobs_worker_start`` raised.
         """
-        handle = WorkerHandle(self.name, self._places, self._config, self._registry, self._ready, self._alive)
+        handle = WorkerHandle(
+            self.name, self._places, self._config, self._registry, self._ready, self._alive, self._trouble
+        )
         beat = asyncio.create_task(self._beat())
         try:
             # Before the broker is reached: a worker that waits for it is alive, and probes must see that.
@@ -165,17 +145,25 @@ class Worker:
             await self._leave(handle)
 
     async def _work(self) -> None:
-        queues = list(self._places)
-        keeper = self._keeper()
+        queues, keeper = list(self._places), None
+        promoter = Promoter(self._link.send, queues, self._can_run, self._tell, self._hear)
+        # Goes on while we stop: who pauses a queue is told by it that nothing more of it begins here.
+        promoting: list[asyncio.Task[None]] = []
         try:
             ttl = entry_ttl(self._config.worker.lease)
-            await self._link.send(register(self.name, queues, VERSION, ttl))
+            epoch = await self._link.send(register(self.name, queues, VERSION, ttl))
+            keeper = self._keeper(epoch)
             keeper.start()
             self._tell(Event("worker_started", detail=self.name))
-            await self._serve()
+            if self._burst:  # what is due or held for this worker is work that it has now
+                await promoter.look()
+            promoting.append(asyncio.create_task(promoter.run()))
+            await self._serve(promoting)
         finally:
             await self._hand_back()
-            keeper.end()
+            await end(promoting, again=_CANCELLED)
+            if keeper is not None:
+                keeper.end()
             with contextlib.suppress(TimeoutError, BrokerError):
                 await self._link.send_once(unregister(self.name, queues), _GOODBYE)
             self._tell(Event("worker_stopped", detail=self.name))
@@ -191,44 +179,36 @@ class Worker:
 
     # The turn: settle what ended, claim what there is room for, start it.
 
-    async def _serve(self) -> None:
-        promoter = Promoter(self._link.send, list(self._places), self._can_run, self._tell)
-        if self._burst:  # what is due or held for this worker is work that it has now
-            await promoter.look()
+    async def _serve(self, others: Sequence[asyncio.Task[None]]) -> None:
         duties = [
             asyncio.create_task(duty)
             for duty in (
                 Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                promoter.run(),
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
-                write_progress(
-                    self._link.send, lambda: list(self._runs.values()), _seconds(_PROGRESS), self._tell
-                ),
+                self._reports.write_regularly(lambda: list(self._runs.values()), _REPORTS),
             )
         ]
-        for duty in duties:
+        for duty in (*others, *duties):
             duty.add_done_callback(lambda _: self._wake.set())
-        turns: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
-                _raise_ended(duties)
-                _raise_ended(turns)
-                turns = {turn for turn in turns if not turn.done()}
+                _raise_ended([*others, *duties, *self._turns])
+                self._turns = {turn for turn in self._turns if not turn.done()}
                 wants = self._slots.wants()
-                if (self._ended or wants) and len(turns) < _TURNS:
+                if (self._ended or wants) and len(self._turns) < _TURNS:
                     turn = asyncio.create_task(self._turn(wants))
                     turn.add_done_callback(lambda _: self._wake.set())
-                    turns.add(turn)
+                    self._turns.add(turn)
                     await asyncio.sleep(0)  # it takes what it settles and reserves what it claims
-                elif self._burst and not (self._runs or turns):
+                elif self._burst and not (self._runs or self._turns):
                     return
                 else:
                     await self._wake.wait()
                     self._wake.clear()
-            await asyncio.gather(*turns)
+            await asyncio.gather(*self._turns)
         finally:
-            await end([*duties, *turns], again=_CANCELLED)
+            await end([*duties, *self._turns], again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
@@ -243,26 +223,30 @@ class Worker:
             lease=self._config.worker.lease,
             largest=2 * self._config.limits.payload_bytes,
         )
+        began = time.monotonic()
         try:
-            await flush_progress(self._link.send, [run for run, _ in batch], self._tell)
+            if reporting := [run for run, _ in batch if run.has_reports]:
+                await self._reports.write(reporting)
             turn: values.Turn = await self._link.send(call)
         except BaseException:
             self._ended[:0] = batch
             self._slots.asked(wants, wants)
             raise
+        # After so long somebody else may have these jobs, or know that nothing of a paused queue starts.
+        late = time.monotonic() - began > self._config.worker.lease.total_seconds()
         self._slots.asked(wants, turn.left)
         for claimed in turn.jobs:
-            self._start(Run(claimed))
+            self._start(Run(claimed, log_lines=self._config.limits.log_lines), late=late)
         for queue, wait in turn.later.items():
             self._slots.ask_later(queue, wait, self._wake.set)
         tell_set_aside(turn.set_aside, self._tell)
         tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
         for run, settlement in batch:
-            self._report(run, settlement, stale=run.claimed.id in refused)
+            tell_settled(run, settlement, stale=run.claimed.id in refused, tell=self._tell)
 
-    def _start(self, run: Run) -> None:
-        if self._stopping.is_set():  # claimed by a call that was under way: back at once, nothing has begun
+    def _start(self, run: Run, *, late: bool) -> None:
+        if late or self._stopping.is_set():  # claimed by a call that was under way: back, nothing has begun
             self._ended.append((run, Settlement("return", run.claimed)))
             return
         self._runs[run.key] = run
@@ -273,31 +257,22 @@ class Worker:
     def _finish(self, run: Run, task: asyncio.Task[Settlement]) -> None:
         if self._runs.pop(run.key, None) is None:
             return  # handed back meanwhile
-        settlement = Settlement("return", run.claimed, run.subtype) if task.cancelled() else task.result()
+        settlement = handed_back(run) if task.cancelled() else task.result()
         if run.cancelled and settlement.kind != "completed":
             settlement = attrs.evolve(settlement, kind="cancelled")
         self._slots.give(run.claimed.queue)
         self._ended.append((run, settlement))
         self._wake.set()
 
-    def _report(self, run: Run, settlement: Settlement, *, stale: bool) -> None:
-        claimed = run.claimed
-        self._tell(
-            Event(
-                "job_stale" if stale else _EVENTS[settlement.kind],
-                claimed.queue,
-                claimed.id,
-                run.subtype,
-                run.correlation_id,
-                claimed.retries_made + 1,
-                _seconds(settlement.run_us / 1e6),
-                settlement.error,
-            )
-        )
+    async def _hear(self, pauses: Mapping[str, str]) -> None:
+        """Say that we know of pauses, once the jobs of the claims that are under way have begun."""
+        if self._turns:
+            await asyncio.wait(self._turns)
+        await self._link.send(moves.heard(self.name, pauses))
 
     # Leases, liveness and the end.
 
-    def _keeper(self) -> LeaseKeeper:
+    def _keeper(self, epoch: str) -> LeaseKeeper:
         loop = asyncio.get_running_loop()
         return LeaseKeeper(
             self.name,
@@ -311,6 +286,10 @@ class Worker:
             ],
             loop_seen=lambda: self._loop_seen,
             lost=lambda attempts: loop.call_soon_threadsafe(self._lose, frozenset(attempts)),
+            data_lost=lambda: loop.call_soon_threadsafe(
+                self._tell, Event("data_loss_suspected", error=_LOSS)
+            ),
+            epoch=epoch,
         )
 
     def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
@@ -334,7 +313,10 @@ class Worker:
         return time.monotonic() - self._loop_seen < self._config.worker.loop_stall.total_seconds()
 
     def _ready(self) -> bool:
-        return self._link.connected and not self._stopping.is_set()
+        return not self._trouble()
+
+    def _trouble(self) -> str:
+        return "it is stopping" if self._stopping.is_set() else self._link.trouble
 
     async def _hand_back(self) -> None:
         """Let running jobs end within the grace period; give the others back, their attempts uncounted."""
@@ -345,9 +327,11 @@ class Worker:
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+                await asyncio.wait_for(self._wake.wait(), min(left, _REPORTS.total_seconds()))
+            with contextlib.suppress(TimeoutError, BrokerError):
+                await asyncio.wait_for(self._reports.write(list(self._runs.values())), left)
         for run in list(self._runs.values()):
-            self._ended.append((run, Settlement("return", run.claimed, run.subtype)))
+            self._ended.append((run, handed_back(run)))
             run.take_away()
         self._runs.clear()
         while self._ended and await self._turn_within(LONGEST_PAUSE):

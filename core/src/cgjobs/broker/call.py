@@ -16,20 +16,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Command: TypeAlias = tuple[Any, ...]
-Steps: TypeAlias = Generator["Call[Any]", Any, R]
+Steps: TypeAlias = Generator["Call[Any] | Ahead[Any]", Any, R]
 """An operation of several calls: yields each call, is sent its reply, returns the result."""
 
 
 @attrs.frozen
 class Call(Generic[T]):
-    """One round trip.
+    """One round trip; none without commands.
 
     Args:
         commands: One command, or several that are sent as one transaction.
         parse: From the reply (of several commands: the list of replies) to the result.
         resent: The commands to send when the reply to the first try was lost; None when the first ones can be
             sent again as they are.
-        block: Seconds that the server may take on purpose before it answers.
+        block: Seconds that the server may take on purpose before it answers; without commands, how long to
+            wait.
     """
 
     commands: tuple[Command, ...]
@@ -41,6 +42,25 @@ class Call(Generic[T]):
     def again(self) -> tuple[Command, ...]:
         """What to send on a second try."""
         return self.commands if self.resent is None else self.resent
+
+
+def rest(seconds: float) -> Call[None]:
+    """No command: whoever sends it waits this long."""
+    return Call((), lambda reply: None, block=seconds)
+
+
+@attrs.frozen
+class Ahead(Generic[T]):
+    """Calls that do not need each other's replies; the reply to it is the list of theirs.
+
+    A sender may send one before it has the reply to the one before, so that the broker works while the next
+    one is made ready.
+
+    Args:
+        calls: The calls, each of one command, made when they are sent.
+    """
+
+    calls: Iterable[Call[T]]
 
 
 def together(commands: Iterable[Command], parse: Callable[[list[Any]], T]) -> Call[T]:

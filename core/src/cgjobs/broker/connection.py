@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -76,8 +76,9 @@ class IdleConnections:
         self._idle: list[Any] = []
         self._pid = os.getpid()
 
-    def execute(self, command: Sequence[Any]) -> Any:
-        """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Any]:
+        """A connection for one call; any error but one that the server replied closes it."""
         if os.getpid() != self._pid:  # after a fork: the connections are the parent's
             self._idle, self._pid = [], os.getpid()
         try:
@@ -85,8 +86,7 @@ class IdleConnections:
         except IndexError:
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
         try:
-            connection.send_packed_command(connection.pack_command(*command), check_health=False)
-            return connection.read_response()
+            yield connection
         except exceptions.ResponseError:
             raise
         except BaseException:  # a reply may still come, which nobody shall take for the next call's
@@ -94,6 +94,33 @@ class IdleConnections:
             raise
         finally:
             self._idle.append(connection)
+
+    def execute(self, command: Sequence[Any]) -> Any:
+        """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
+        with self.taken() as connection:
+            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            return connection.read_response()
+
+    def execute_ahead(self, commands: Iterable[Sequence[Any]]) -> Generator[Any, None, None]:
+        """Send commands, each before the reply to the one before is read, and give their replies in order.
+
+        The first error reply is raised; the command after it has been sent by then.
+        """
+        with self.taken() as connection:
+            waiting = 0
+            try:
+                for command in commands:
+                    connection.send_packed_command(connection.pack_command(*command), check_health=False)
+                    waiting += 1
+                    if waiting > 1:
+                        waiting -= 1
+                        yield connection.read_response()
+                if waiting:
+                    waiting -= 1
+                    yield connection.read_response()
+            finally:
+                if waiting:
+                    connection.disconnect()
 
     def close(self) -> None:
         """Close them; one that is in use is closed by its garbage collection."""
@@ -146,6 +173,20 @@ def translated(config: RedisConfig) -> Iterator[None]:
         yield
     except (exceptions.RedisError, OSError) as error:
         raise translate(error, config) from error
+
+
+def refuse_evicting(info: dict[str, Any], config: RedisConfig) -> None:
+    """Check ``INFO memory``, which a managed service shows too, unlike ``CONFIG``.
+
+    Raises:
+        BrokerUnsupported: A full server would throw jobs away, and that is not allowed.
+    """
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and not config.allow_eviction:
+        raise BrokerUnsupported(
+            f"the broker at {address(config)} has maxmemory-policy {policy}: when it is full it throws jobs "
+            "away. Set it to noeviction, or redis.allow_eviction = true if jobs may be lost"
+        )
 
 
 def refuse_unsupported(info: dict[str, Any]) -> str:

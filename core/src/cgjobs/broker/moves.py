@@ -10,17 +10,19 @@ from typing import Any
 
 import orjson
 
-from cgjobs.broker.call import Call, Command, fcall
+from cgjobs.broker.call import Call, Command, fcall, fcall_ro
 from cgjobs.broker.replies import dependency_ids, number, text
 from cgjobs.broker.values import (
     STATES,
     UNLIMITED,
     Claimed,
+    Firing,
     NewJob,
     ProducerLimits,
     Promotion,
     Reaping,
     Release,
+    Renewal,
     SetAside,
     Settlement,
     Turn,
@@ -29,6 +31,7 @@ from cgjobs.broker.values import (
 from cgjobs.errors import BrokerFull, DependencyNotFound, JobNotFound, JobStateError, QueueFull
 from cgjobs.model import JobState
 
+_EARLY = 3  # the reply of fire when a slot is not due
 NO_LIMITS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
@@ -133,9 +136,8 @@ def _by_queue(flat: list[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _claimed(fields: list[Any], token: str) -> Claimed:
-    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *dependencies = (
-        fields
-    )
+    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *more = fields
+    rest = dict(zip(more[::2], more[1::2], strict=False))
     return Claimed(
         queue.decode(),
         job_id.decode(),
@@ -148,7 +150,8 @@ def _claimed(fields: list[Any], token: str) -> Claimed:
         text(priority),
         text(timeout_ms),
         text(backoff),
-        _ends(*dependencies[0]) if dependencies else {},
+        rest.get(b"checkpoint", b""),
+        _ends(*rest[b"dependencies"]) if b"dependencies" in rest else {},
     )
 
 
@@ -161,16 +164,17 @@ def _ends(ids: bytes, flat: list[bytes]) -> dict[str, str]:
 
 def renew(
     worker: str, jobs: Iterable[tuple[str, str, str]], *, lease: timedelta, ttl: timedelta, busy: bool
-) -> Call[tuple[bool, tuple[tuple[str, str], ...]]]:
-    """Keep leases (queue, id, token) and the worker's entry. Gives (entry exists, lost (id, token) pairs)."""
+) -> Call[Renewal]:
+    """Keep leases (queue, id, token) and the worker's entry."""
     flat = [part for job in jobs for part in job]
     command = fcall(
         "renew", worker, milliseconds(lease), int(ttl.total_seconds()), "busy" if busy else "idle", *flat
     )
 
-    def parse(reply: list[Any]) -> tuple[bool, tuple[tuple[str, str], ...]]:
-        pairs = zip(*[iter(reply[1])] * 2, strict=True)
-        return reply[0] == 1, tuple((text(job_id), text(token)) for job_id, token in pairs)
+    def parse(reply: list[Any]) -> Renewal:
+        known, lost, epoch = reply
+        pairs = zip(*[iter(lost)] * 2, strict=True)
+        return Renewal(known == 1, tuple((text(job_id), text(token)) for job_id, token in pairs), text(epoch))
 
     return Call((command,), parse)
 
@@ -178,6 +182,31 @@ def renew(
 def progress(reports: Iterable[tuple[str, str, bytes]]) -> Call[int]:
     """Keep the last reports (id, token, meta as JSON) of running jobs."""
     return Call((fcall("progress", *(part for report in reports for part in report)),), int)
+
+
+def checkpoint(values: Iterable[tuple[str, str, bytes]]) -> Call[int]:
+    """Keep the values (id, token, JSON or nothing) from which the next attempts of running jobs go on."""
+    return Call((fcall("checkpoint", *(part for value in values for part in value)),), int)
+
+
+def log(most: int, lines: Iterable[tuple[str, str, int, Sequence[str]]]) -> Call[int]:
+    """Append to the lines of running jobs (id, token, lines of the attempt sent before, lines)."""
+    flat = (
+        part
+        for job_id, token, before, texts in lines
+        for part in (job_id, token, before, orjson.dumps(list(texts)))
+    )
+    return Call((fcall("log", most, *flat),), int)
+
+
+def begin(job_id: str, token: str) -> Call[bool]:
+    """Say that a job which may not run twice begins. Gives whether it still is this attempt's."""
+    return Call((fcall("begin", job_id, token),), bool)
+
+
+def once(job_id: str, token: str, key: str, nonce: str, move: str) -> Call[str]:
+    """Mark one effect of a running job; ``move`` is ``begin``, ``done`` or ``undo``. Gives what is known."""
+    return Call((fcall("once", job_id, token, key, nonce, move),), text)
 
 
 def reap(*, max_crashes: int, limit: int = 500) -> Call[Reaping]:
@@ -205,7 +234,7 @@ def promote(queues: Iterable[str], *, limit: int = 1000) -> Call[Promotion]:
         return Promotion(
             promoted,
             next_due,
-            frozenset(map(text, paused)),
+            {text(queue): text(pause) for queue, pause in zip(*[iter(paused)] * 2, strict=True)},
             _set_aside(set_aside),
             tuple((text(queue), text(group)) for queue, group in zip(*[iter(held)] * 2, strict=True)),
             _set_aside(dropped),
@@ -223,6 +252,17 @@ def release(groups: Iterable[tuple[str, str]], *, limit: int = 1000) -> Call[Rel
 def pause(queue: str) -> Call[bool]:
     """Hold a queue. Gives whether it was not held before."""
     return Call((fcall("pause", queue),), bool)
+
+
+def heard(worker: str, pauses: Mapping[str, str]) -> Call[None]:
+    """Say that a worker knows of these pauses (queue, which one) and begins nothing more of these queues."""
+    flat = [part for pause in pauses.items() for part in pause]
+    return Call((fcall("heard", worker, *flat),), lambda reply: None)
+
+
+def unheard(queue: str) -> Call[list[str]]:
+    """The workers that may still begin a job of this paused queue."""
+    return Call((fcall_ro("unheard", queue),), lambda reply: [text(name) for name in reply])
 
 
 def resume(queue: str) -> Call[bool]:
@@ -290,19 +330,35 @@ def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:
 
 
 def fire(
-    schedule: str, slot: datetime, note: str, jobs: Iterable[NewJob], limits: ProducerLimits = UNLIMITED
-) -> Call[bool | timedelta]:
-    """Enqueue the jobs of one slot.
+    schedule: str,
+    slot: datetime,
+    note: str,
+    jobs: Iterable[NewJob],
+    limits: ProducerLimits = UNLIMITED,
+    *,
+    first: int = 0,
+    last: bool = True,
+) -> Call[Firing]:
+    """Enqueue jobs of one slot.
 
-    Gives True when this call did it, False when another one had, or how long to wait until the slot is due.
+    Args:
+        schedule: Its name.
+        slot: When it was due.
+        note: Why there are no jobs, or ``""``.
+        jobs: All jobs of the slot, or a part of them.
+        first: At which of the slot's jobs they begin.
+        last: Whether they are its last ones.
     """
     arguments = [argument for job in jobs for argument in job.arguments()]
     if arguments:  # without jobs there is nothing to refuse
         arguments += limits.arguments()
+    at = int(slot.timestamp() * 1000)
 
-    def parse(reply: Any) -> bool | timedelta:
-        if isinstance(reply, list):
-            _raise_refusal(reply)
-        return timedelta(milliseconds=-reply) if reply < 0 else bool(reply)
+    def parse(reply: list[Any]) -> Firing:
+        _raise_refusal(reply)
+        code, value = reply
+        if code == _EARLY:
+            return Firing("early", wait=timedelta(milliseconds=value))
+        return Firing(("known", "fired", "begun")[code], jobs=value)
 
-    return Call((fcall("fire", schedule, int(slot.timestamp() * 1000), note, *arguments),), parse)
+    return Call((fcall("fire", schedule, at, note, first, int(last), *arguments),), parse)

@@ -120,6 +120,11 @@ def stats(queues: Iterable[str]) -> Call[dict[str, QueueReading]]:
     return Call((fcall_ro("stats", *wanted),), parse)
 
 
+def active(queue: str) -> Call[int]:
+    """How many jobs of a queue run."""
+    return Call((("ZCARD", keys.active(queue)),), lambda reply: reply if isinstance(reply, int) else 0)
+
+
 def _limited(ms: int) -> datetime | None:
     """Until when a rate limit holds a queue; None when that is over, by this host's clock."""
     ends = _score(str(ms / 1000).encode())
@@ -256,11 +261,31 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        tags=tags(fields.get("tags")),
+        debounced=number(fields.get("debounced", b"0")),
+        outcome_unknown=fields.get("outcome") == b"unknown",
+        checkpoint=_json(fields.get("checkpoint")),
         depends_on=dependency_ids(fields.get("dependency_ids", b"")),
         payload_version=version,
         held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
         held_reason=text(fields.get("held_reason", b"")) if _state(fields) is JobState.HELD else "",
     )
+
+
+def tags(value: bytes | None) -> tuple[str, ...]:
+    """The tags in a job's hash, none for what is no list of texts."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        found = orjson.loads(value or b"[]")
+        if isinstance(found, list) and all(isinstance(tag, str) for tag in found):
+            return tuple(found)
+    return ()
+
+
+def _json(value: bytes | None) -> Any:
+    if value:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
+    return None
 
 
 def _state(fields: Mapping[str, bytes]) -> JobState:

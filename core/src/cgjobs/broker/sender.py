@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, TypeVar
 
+import attrs
 from redis import exceptions
 
 from cgjobs.broker import library
-from cgjobs.broker.call import Call, Command, Steps
+from cgjobs.broker.call import Ahead, Call, Command, Steps
 from cgjobs.broker.connection import (
     IdleConnections,
     connect,
     connect_async,
+    refuse_evicting,
     refuse_unsupported,
     translated,
 )
@@ -56,6 +61,9 @@ class Sender:
             BrokerUnavailable: No answer within the configured time. A move may have happened all the same.
             BrokerError: The broker refused.
         """
+        if not call.commands:
+            time.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         pause = 0.0  # at first it may only be the connection, closed by the server while it was idle
@@ -74,17 +82,41 @@ class Sender:
                 pause = _PAUSE
             commands = call.again
 
+    def send_ahead(self, ahead: Ahead[T]) -> list[T]:
+        """Send calls, each before the reply to the one before is read; raises like `send`."""
+        calls, made = iter(ahead.calls), deque[Call[T]]()
+        replies: list[T] = []
+
+        def commands() -> Iterator[Command]:
+            for call in calls:
+                made.append(call)
+                [command] = call.commands
+                yield command
+
+        try:
+            with translated(self._config), closing(self._idle.execute_ahead(commands())) as found:
+                for reply in found:
+                    replies.append(made[0].parse(reply))
+                    made.popleft()
+        except BrokerError:  # once more one by one, which tells what is wrong if it still is
+            replies.extend(self.send(attrs.evolve(call, commands=call.again)) for call in made)
+        return replies + [self.send(call) for call in calls]
+
+    def step(self, step: Call[Any] | Ahead[Any]) -> Any:
+        """Carry out one step of an operation."""
+        return self.send_ahead(step) if isinstance(step, Ahead) else self.send(step)
+
     def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    reply = self.send(call)
+                    reply = self.step(step)
                 except CgjobsError as error:
-                    call = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    call = steps.send(reply)
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -95,8 +127,6 @@ class Sender:
                     return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -109,11 +139,12 @@ class Sender:
             The server's name and version.
 
         Raises:
-            BrokerUnsupported: The server is too old.
+            BrokerUnsupported: The server is too old, or throws jobs away when it is full.
             FunctionsMissing: They are missing and this user may not load them.
         """
         with translated(self._config):
             version = refuse_unsupported(self._client.info("server"))
+            refuse_evicting(self._client.info("memory"), self._config)
         try:
             if self._digest() != library.digest():
                 with translated(self._config):
@@ -148,6 +179,9 @@ class AsyncSender:
 
     async def send(self, call: Call[T]) -> T:
         """Send one call; raises like `Sender.send`."""
+        if not call.commands:
+            await asyncio.sleep(call.block)
+            return call.parse([])
         deadline = time.monotonic() + self._config.timeout.total_seconds() + call.block
         commands, loaded = call.commands, False
         while True:
@@ -164,17 +198,23 @@ class AsyncSender:
                 await asyncio.sleep(_PAUSE)
             commands = call.again
 
+    async def step(self, step: Call[Any] | Ahead[Any]) -> Any:
+        """Carry out one step of an operation."""
+        if isinstance(step, Ahead):
+            return [await self.send(call) for call in step.calls]
+        return await self.send(step)
+
     async def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    reply = await self.send(call)
+                    reply = await self.step(step)
                 except CgjobsError as error:
-                    call = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    call = steps.send(reply)
+                    step = steps.send(reply)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
@@ -186,8 +226,6 @@ class AsyncSender:
                     return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            if not commands:
-                return []
             pipeline = self._client.pipeline(transaction=True)
             for command in commands:
                 pipeline.execute_command(*command)

@@ -33,6 +33,7 @@ OutcomeKind = Literal[
     "retry",
     "crashed",
     "failed",
+    "unknown",
     "quarantine",
     "cancelled",
     "snooze",
@@ -137,7 +138,7 @@ UNLIMITED = ProducerLimits()
 
 @attrs.frozen
 class Claimed:
-    """A job under a lease, as the claim gave it."""
+    """A job under a lease, as the claim gave it; ``checkpoint`` is JSON, or empty when there is none."""
 
     queue: str
     id: str
@@ -150,6 +151,7 @@ class Claimed:
     priority: str
     timeout_ms: str
     backoff: str
+    checkpoint: bytes = b""
     dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
     """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
 
@@ -160,8 +162,9 @@ class Settlement:
 
     Args:
         kind: ``completed``, ``retry``, ``crashed`` (a retry after its process ended), ``failed``,
-            ``quarantine`` (failed, since it is no job of ours), ``cancelled``, ``snooze``,
-            ``hold``, ``limited`` (to the front, and its queue or key waits) or ``return``.
+            ``unknown`` (failed, and nobody knows what it did), ``quarantine`` (failed, since it is no job of
+            ours), ``cancelled``, ``snooze``, ``hold``, ``limited`` (to the front, and its queue or key waits)
+            or ``return``.
         job: The claimed job.
         subtype: Full name of its subtype, ``""`` when unknown: a label of the counters.
         run_us: How long the attempt ran, in microseconds.
@@ -228,7 +231,7 @@ class Promotion:
     Args:
         promoted: Jobs made ready.
         next_due: How long until the next one is due; None when there is none.
-        paused: Those of the queues asked for that are paused.
+        paused: Those of the queues asked for that are paused, with what names the pause.
         set_aside: What was no job.
         held: (queue, group) of each group of held jobs that a worker may be able to run.
         dropped: Jobs that have failed since a dependency of theirs did.
@@ -236,7 +239,7 @@ class Promotion:
 
     promoted: int
     next_due: timedelta | None
-    paused: frozenset[str]
+    paused: Mapping[str, str]
     set_aside: tuple[SetAside, ...]
     held: tuple[tuple[str, str], ...] = ()
     dropped: tuple[SetAside, ...] = ()
@@ -256,11 +259,42 @@ class Release:
 
 
 @attrs.frozen
+class Firing:
+    """The reply to a fire.
+
+    Args:
+        state: ``fired`` when that call completed the slot, ``known`` when it had been fired before, ``begun``
+            when more of its jobs are to come, ``early`` when it is not due.
+        jobs: How many of its jobs are there; those that come next begin at this one.
+        wait: How long until it is due, when it is early.
+    """
+
+    state: Literal["fired", "known", "begun", "early"]
+    jobs: int = 0
+    wait: timedelta = timedelta(0)
+
+
+@attrs.frozen
+class Renewal:
+    """The reply to a renew.
+
+    Args:
+        known: Whether the worker's entry exists.
+        lost: (id, token) of each job that is no longer this worker's.
+        epoch: What names the time since the broker last lost its data; ``""`` when it has just lost it.
+    """
+
+    known: bool
+    lost: tuple[tuple[str, str], ...]
+    epoch: str
+
+
+@attrs.frozen
 class Reaping:
     """The reply to a reap.
 
     Args:
-        jobs: (queue, id, ``recovered``, ``poison`` or ``cancelled``) for each job taken back.
+        jobs: (queue, id, ``recovered``, ``poison``, ``unknown`` or ``cancelled``) for each job taken back.
         set_aside: What was no job.
         dropped: Jobs that have failed since a dependency of theirs did.
     """
@@ -272,7 +306,7 @@ class Reaping:
 
 def claim_limits(queue: QueueConfig) -> tuple[int, ...]:
     """The limits of a queue as a claim takes them, 0 for no limit."""
-    return (queue.max_running or 0, *_rate(queue.rate))
+    return (queue.max_running or 0, *_rate(queue.rate), queue.key_concurrency or 0, *_rate(queue.key_rate))
 
 
 def _rate(rate: Rate | None) -> tuple[int, int]:

@@ -23,13 +23,21 @@ class Endpoint:
         collector: The metrics; it is closed with the endpoint.
         ready: Gives whether the worker can take jobs.
         alive: Gives whether the worker's loop turns.
+        trouble: Gives why the worker is not ready.
 
     Raises:
         OSError: The port is taken.
     """
 
     def __init__(
-        self, host: str, port: int, collector: Any, *, ready: Callable[[], bool], alive: Callable[[], bool]
+        self,
+        host: str,
+        port: int,
+        collector: Any,
+        *,
+        ready: Callable[[], bool],
+        alive: Callable[[], bool],
+        trouble: Callable[[], str],
     ) -> None:
         self._collector = collector
         registry = CollectorRegistry()
@@ -38,7 +46,7 @@ class Endpoint:
         routes: dict[str, Callable[[], Answer]] = {
             "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)),
             "/healthz/live": lambda: _health(alive()),
-            "/healthz/ready": lambda: _health(ready()),
+            "/healthz/ready": lambda: _health(ready(), trouble()),
         }
 
         class Handler(_Handler):
@@ -61,10 +69,10 @@ class Endpoint:
         self._collector.close()
 
 
-def _health(good: bool) -> Answer:
+def _health(good: bool, reason: str = "") -> Answer:
     if good:
         return HTTPStatus.OK, "text/plain", b"ok\n"
-    return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"not ok\n"
+    return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"not ok {reason}".rstrip().encode() + b"\n"
 
 
 class _Handler(BaseHTTPRequestHandler):

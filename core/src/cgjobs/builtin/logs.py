@@ -8,7 +8,8 @@ import structlog
 
 from cgjobs.event import Event
 from cgjobs.hookspecs import hookimpl
-from cgjobs.logs import JsonLines, without_userinfo
+from cgjobs.logs import JsonLines
+from cgjobs.redaction import without_userinfo
 
 _LEVELS = {
     "job_failed": "error",
@@ -22,6 +23,7 @@ _LEVELS = {
     "schedule_skipped": "warn",
     "schedule_refused": "warn",
     "broker_lost": "error",
+    "data_loss_suspected": "error",
     "plugin_quarantined": "error",
     "job_enqueued": "debug",
     "job_progress": "debug",

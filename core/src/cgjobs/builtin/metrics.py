@@ -27,6 +27,11 @@ _COUNTERS = {
     "limited": ("cgjobs_jobs_rate_limited", "Runs that met a rate limit; their queue or key waits."),
     "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "debounced": ("cgjobs_jobs_debounced", "Enqueues that were taken into a job that waited."),
+    "unknown": (
+        "cgjobs_jobs_outcome_unknown",
+        "Jobs that failed because they may not run twice and nobody knows what their only run did.",
+    ),
     "stale": ("cgjobs_jobs_stale", "Outcomes refused because another worker had the job by then."),
 }
 
@@ -50,6 +55,7 @@ class Metrics:
                     collector,
                     ready=worker.ready,
                     alive=worker.alive,
+                    trouble=worker.trouble,
                 )
             except OSError as error:
                 collector.close()
@@ -103,6 +109,11 @@ class FleetCollector(Collector):
         yield from _durations(counters)
         yield from _sizes(readings)
         yield _waits(readings)
+        losses = CounterMetricFamily(
+            "cgjobs_data_losses", "How often the broker had lost its data; counted since it did."
+        )
+        losses.add_metric([], counters.get("data_lost", 0))
+        yield losses
         active = GaugeMetricFamily("cgjobs_active_workers", "Workers that are alive.")
         active.add_metric([], len(workers))
         yield active

@@ -9,7 +9,7 @@ import attrs
 from cyclopts import Parameter
 
 from cgjobs.cli.output import talk
-from cgjobs.cli.run import leave_stuck_threads
+from cgjobs.cli.run import leaving_stuck_threads
 from cgjobs.cli.session import Shared
 from cgjobs.cli.worker import LogOptions, WorkerOptions
 from cgjobs.embedded import EmbeddedBroker, default_directory
@@ -34,8 +34,7 @@ def dev(
     """
     logging.apply()
     broker = EmbeddedBroker(directory or default_directory())
-    with broker as redis:
+    with leaving_stuck_threads(), broker as redis:
         talk(f"{'broker' if broker.owned else 'the broker that runs already'} at {redis.socket}")
         talk("for your program, or other commands: export REDIS_URL=unix://" + str(redis.socket))
         options.run(attrs.evolve(session.config, redis=redis), session.config_file)
-    leave_stuck_threads()

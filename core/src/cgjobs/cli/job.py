@@ -8,18 +8,21 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cgjobs import hold
-from cgjobs.broker import dependents
+from cgjobs.broker import dependents, lines
 from cgjobs.broker.dependents import Links
 from cgjobs.cli.exits import OK, exit_code
+from cgjobs.cli.job_log import log, shown_line
 from cgjobs.cli.jobs import hidden
 from cgjobs.cli.output import AsJson, moment, pretty_json, show, show_json, talk
 from cgjobs.cli.session import Shared, confirm
 from cgjobs.duration import format_duration
 from cgjobs.errors import CgjobsError
-from cgjobs.model import Dependency, Job, JobState
+from cgjobs.model import Dependency, Job, JobState, LogLine
 from cgjobs.wire.record import plain
 
 app = App(name="job", help="Show, retry, cancel or remove one job.")
+app.command(log)
+_LINES = 10
 _Ids = Annotated[str, Parameter(name="ID", required=True)]
 
 
@@ -37,20 +40,28 @@ def show_job(
     links: Links = session.send(dependents.links(job_id))
     if as_json:
         show_json({**plain(job), "dependents": list(links.dependents)})
-    else:
-        _show(job, links)
+        return
+    _show(job, links)
+    found = session.send(lines.log(job_id))
+    _show_log(found)
 
 
 @app.command
-def retry(*job_ids: _Ids, as_json: AsJson = False, session: Shared) -> int:
-    """Give ended jobs all their attempts again, at once.
+def retry(*job_ids: _Ids, yes: bool = False, as_json: AsJson = False, session: Shared) -> int:
+    """Give ended jobs all their attempts again, at once. What a job knows of its effects (once) stays.
+
+    A job that wrote a checkpoint goes on from there, unless it had completed.
 
     Args:
         job_ids: Their ids.
+        yes: Do not ask about jobs that may not run twice and of which nobody knows what they did.
         as_json: Print one JSON line for each job.
     """
 
     def retry_one(job_id: str) -> None:
+        known = session.run(session.operations.find(job_id))
+        if known is not None and known.outcome_unknown:
+            confirm(f"The outcome of job {job_id!r} is unknown: it may have done its work already.", yes=yes)
         job = session.run(session.operations.retry(job_id))
         _tell(job_id, "retried", as_json=as_json, state=job.state)
 
@@ -126,13 +137,15 @@ def _show(job: Job, links: Links) -> None:
         "type": job.name,
         "version": job.payload_version if job.payload_version != 1 else None,
         "queue": job.queue,
-        "state": job.state,
+        "state": f"{job.state}, outcome unknown" if job.outcome_unknown else job.state,
         "held": _held(job),
         "priority": job.priority,
         "attempt": f"{job.attempt} of {job.attempts}",
         "recoveries": job.recoveries or None,
         "timeout": format_duration(job.timeout) if job.timeout else None,
         "correlation id": job.correlation_id,
+        "tags": ", ".join(job.tags),
+        "debounced": f"{job.debounced} enqueues, has the last one's payload" if job.debounced else None,
         "worker": job.worker,
         **{name: moment(at) for name, at in times if at is not None},
         "progress": _progress(job),
@@ -148,10 +161,21 @@ def _show(job: Job, links: Links) -> None:
     show(f"payload:\n{_indented(pretty_json(dict(job.payload)))}")
     if job.result is not None:
         show(f"result:\n{_indented(pretty_json(job.result))}")
+    if job.checkpoint is not None:
+        show(f"checkpoint:\n{_indented(pretty_json(job.checkpoint))}")
     for error in job.errors:
         show(f"attempt {error.attempt}, {moment(error.at)}, worker {error.worker}: {error.error}")
         if error.traceback:
             show(_indented(error.traceback.rstrip()))
+
+
+def _show_log(found: Sequence[LogLine]) -> None:
+    """The last lines; `cgjobs job log` shows all."""
+    if found:
+        more = f", the last {_LINES} of {len(found)} lines" if len(found) > _LINES else ""
+        show(f"log{more}:")
+    for line in found[-_LINES:]:
+        show(f"  {shown_line(line)}")
 
 
 def _end(became: Dependency | None) -> str:

@@ -37,4 +37,5 @@ def _show(plugin: PluginInfo, registry: Registry) -> None:
         return
     for name in plugin.types:
         if subtype := registry.subtypes.get(name):
-            show(f"  {name}  {subtype.summary}".rstrip())
+            traits = f" [{', '.join(subtype.traits)}]" if subtype.traits else ""
+            show(f"  {name}  {subtype.summary}{traits}".rstrip())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from cgjobs.cli.output import AsJson, show, show_json, show_table, talk
 from cgjobs.cli.session import Session, Shared, confirm
+from cgjobs.duration import parse_duration
+from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import QueueStats
 from cgjobs.wire.record import plain
 
@@ -32,14 +34,26 @@ def queues(*, as_json: AsJson = False, session: Shared) -> None:
 
 
 @app.command
-def pause(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> None:
-    """Hold a queue: nothing starts any more, what runs goes on.
+def pause(
+    name: _Name,
+    /,
+    *,
+    drain: bool = False,
+    timeout: str = "60s",
+    as_json: AsJson = False,
+    session: Shared,
+) -> None:
+    """Hold a queue: once this returns nothing of it starts any more; what runs goes on.
 
     Args:
         name: The queue.
+        drain: Wait until what runs has ended, too.
+        timeout: Longest wait, such as 60s. The queue is paused even when that is over; then exits with 1.
         as_json: Print one JSON document.
     """
-    changed = session.run(session.operations.pause(session.queue(name)))
+    longest = _longest(timeout)
+    steps = session.operations.pause(session.queue(name), timeout=longest, drain=longest if drain else None)
+    changed = session.run(steps)
     _tell(name, paused=True, changed=changed, as_json=as_json)
 
 
@@ -102,6 +116,13 @@ def show_stats(name: _Name, /, *, as_json: AsJson = False, session: Shared) -> N
             show(f"{number + ':':<11}{_yes(value) if isinstance(value, bool) else value}")
     if stats.limited_until:
         show(f"{'limited:':<11}{_until(stats.limited_until)}")
+
+
+def _longest(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidOption("the options", [Fault("--timeout", str(error))]) from None
 
 
 def _row(name: str, stats: QueueStats) -> tuple[object, ...]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cgjobs import builtin, loading, plugins
+from cgjobs.cli.exits import OK, exit_code
+from cgjobs.cli.output import talk
 from cgjobs.config import Config
 from cgjobs.event import Event
 from cgjobs.plugins import Registry
@@ -63,15 +65,34 @@ def run(worker: Worker | None, scheduler: Scheduler | None) -> None:
     asyncio.run(_serve(worker, scheduler))
 
 
-def leave_stuck_threads() -> None:
-    """End the process when a handler still runs that does not stop: Python would wait for it for ever."""
+@contextmanager
+def leaving_stuck_threads() -> Iterator[None]:
+    """End the process after the block when a handler still runs that does not stop.
+
+    Python would wait for it for ever, also when the block has raised: what it raised is then told here.
+    """
+    code = OK
+    try:
+        yield
+    except Exception as error:
+        code = exit_code(error)
+        if _is_stuck():
+            talk(str(error))
+        else:
+            raise
+    if _is_stuck():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _is_stuck() -> bool:
     for thread in threading.enumerate():
         if thread.name.startswith("cgjobs-job"):
             thread.join(0.5)
             if thread.is_alive():
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(0)
+                return True
+    return False
 
 
 async def _serve(worker: Worker | None, scheduler: Scheduler | None) -> None:

@@ -28,10 +28,17 @@ def schema(
             show(pretty_json(found))
         return
     known = [
-        {"name": each.name, "version": each.version, "summary": each.summary}
+        {
+            "name": each.name,
+            "version": each.version,
+            "traits": list(each.traits),
+            "summary": each.summary,
+        }
         for each in session.registry.subtypes.values()
     ]
     if as_json:
         show_json(known)
     else:
-        show_table(("NAME", "VERSION", "SUMMARY"), (list(row.values()) for row in known))
+        subtypes = session.registry.subtypes.values()
+        rows = ((each.name, each.version, ", ".join(each.traits), each.summary) for each in subtypes)
+        show_table(("NAME", "VERSION", "TRAITS", "SUMMARY"), rows)

@@ -19,12 +19,12 @@ def wait_for(job: Job, timeout: timedelta, session: Session) -> Any:
     steps = session.operations.wait(job.id, timeout)
     with _bar(job) as update:
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
-                reply = session.send(call)
+                reply = session.sender.step(step)
                 if update is not None:
                     update(session.send(reads.job(job.id)))
-                call = steps.send(reply)
+                step = steps.send(reply)
         except StopIteration as end:
             return end.value
 

@@ -63,6 +63,7 @@ end
 
 local function job_key(id) return 'rq:job:' .. id end
 local function results_key(id) return 'rq:results:' .. id end
+local function log_key(id) return 'cgjobs:log:' .. id end
 local function waiting_key(queue, level)
   if level == NORMAL then return 'rq:queue:' .. queue end
   return 'rq:queue:' .. queue .. ':' .. level
@@ -75,8 +76,12 @@ local function deferred_key(queue) return 'rq:deferred:' .. queue end
 local function cancelled_key(queue) return 'rq:canceled:' .. queue end
 local function worker_key(name) return 'rq:worker:' .. name end
 local function queue_key(queue) return 'cgjobs:queue:' .. queue end
+local function heard_key(queue) return 'cgjobs:heard:' .. queue end
 local function wake_key(queue) return 'cgjobs:wake:' .. queue end
 local function starts_key(name) return 'cgjobs:starts:' .. name end
+local function running_key(name) return 'cgjobs:running:' .. name end
+local function limited_key(name) return 'cgjobs:limited:' .. name end
+local function due_key(queue) return 'cgjobs:due:' .. queue end
 local function groups_key(queue) return 'cgjobs:groups:' .. queue end
 local function held_key(group) return 'cgjobs:held:' .. group end
 local function unique_key(name) return 'cgjobs:unique:' .. name end
@@ -87,6 +92,7 @@ local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
 local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
 local LEASES, EVENTS, METRICS, QUARANTINE, ENDINGS = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine', 'cgjobs:endings'
+local EPOCH, CLOCK = 'cgjobs:epoch', 'cgjobs:clock'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
 -- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.
@@ -190,6 +196,15 @@ local function remembered(nonce, sec, work, ...)
   return reply
 end
 
+-- What a call answered, for the same call sent again: kept when that could not be told any more.
+local function keep_answer(nonce, answer)
+  redis.call('SET', answer_key(nonce), cjson.encode(answer), 'EX', 2 * NONCE_SECONDS)
+end
+local function kept_answer(nonce)
+  local answer = safe('GET', answer_key(nonce))
+  return answer and cjson.decode(answer)
+end
+
 -- The error of one attempt, in RQ's results stream. `blob` is RQ's exc_string: base64 of zlib.
 local function keep_error(id, worker, attempt, message, blob, ttl)
   local key = results_key(id)
@@ -206,7 +221,7 @@ end
 
 -- Delete all keys of a job. Its entry in a list or registry, and its unique key, are the caller's.
 local function forget(id)
-  redis.call('DEL', job_key(id), results_key(id))
+  redis.call('DEL', job_key(id), results_key(id), log_key(id))
 end
 
 -- Of a queue's jobs that ended in one state, let those go that would go first, until `most` are kept; so many at
@@ -242,7 +257,15 @@ local function fail(queue, id, sec, usec, ttl, most)
   safe('ZADD', failed_key(queue), seconds(sec, usec, ttl * 1000), id)
   redis.call('EXPIRE', key, ttl)
   redis.call('EXPIRE', results_key(id), ttl)
+  redis.call('EXPIRE', log_key(id), ttl)
   keep_at_most(queue, 'failed', most)
+end
+
+-- A job that may not run twice, and of whose run nobody knows how it ended: failed, and marked.
+local function fail_unknown(queue, id, subtype, sec, usec, ttl, most)
+  redis.call('HSET', job_key(id), 'outcome', 'unknown')
+  fail(queue, id, sec, usec, ttl, most)
+  count('unknown|' .. queue .. '|' .. subtype, 1)
 end
 
 local function end_cancelled(queue, id, unique, sec, usec, ttl)
@@ -254,6 +277,7 @@ local function end_cancelled(queue, id, unique, sec, usec, ttl)
     safe('ZADD', cancelled_key(queue), seconds(sec, usec, ttl * 1000), id)
     redis.call('EXPIRE', key, ttl)
     redis.call('EXPIRE', results_key(id), ttl)
+    redis.call('EXPIRE', log_key(id), ttl)
   end
   release(queue, unique, id)
   count('cancelled|' .. queue, 1)

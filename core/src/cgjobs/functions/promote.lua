@@ -1,8 +1,8 @@
 -- promote: make due delayed jobs ready, let go of finished ones whose time is over, and tell dependents of the ends
 -- that earlier calls left. For workers.
 -- ARGV  at most how many jobs, then the queues
--- Gives {number made ready, ms until the next call is due or -1, those of the queues that are paused, set aside,
---       (queue, group) for each group of held jobs that a worker may be able to run,
+-- Gives {number made ready, ms until the next call is due or -1, (queue, which pause) for each queue that is paused,
+--       set aside, (queue, group) for each group of held jobs that a worker may be able to run,
 --       dropped: (queue, id, reason) for each job that failed since its dependency did}.
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
@@ -50,7 +50,7 @@ define('promote', {'allow-oom'}, function(_, args)
       if next_due < 0 or wait < next_due then next_due = wait end
     end
     local state = safe('HMGET', queue_key(queue), 'paused', KEPT.finished[2], KEPT.failed[2])
-    if state[1] then paused[#paused + 1] = queue end
+    if state[1] then paused[#paused + 1] = queue; paused[#paused + 1] = state[1] end
     for _, group in ipairs(groups_for_workers(queue, sec)) do
       held[#held + 1] = queue; held[#held + 1] = group
     end

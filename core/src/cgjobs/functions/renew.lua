@@ -1,7 +1,7 @@
 -- renew: keep the leases of running jobs and the worker's own entry alive. For workers.
 -- ARGV  worker, lease in ms, seconds until a silent worker's entry goes, its state (idle or busy),
 --       then (queue, id, token) for each running job
--- Gives {1 if the worker's entry exists else 0, (id, token) for each job that is no longer this worker's}.
+-- Gives {1 if the worker's entry exists else 0, (id, token) for each job that is no longer this worker's, the epoch or ''}.
 define('renew', {'allow-oom'}, function(_, args)
   local sec, usec = now()
   local expiry = seconds(sec, usec, tonumber(args[2]))
@@ -21,5 +21,5 @@ define('renew', {'allow-oom'}, function(_, args)
     redis.call('HSET', key, 'last_heartbeat', iso(sec, usec), 'state', args[4])
     redis.call('EXPIRE', key, args[3])
   end
-  return {known, lost}
+  return {known, lost, safe('GET', EPOCH) or ''}
 end)

@@ -20,10 +20,11 @@ define('retry', {}, function(_, args)
   local waits = f[7] and wait_again(id, f[8]) > 0
   redis.call('HSET', key, 'status', waits and 'deferred' or 'queued', 'enqueued_at', iso(sec, usec), 'retries_left', tonumber(args[2]) - 1,
              'number_of_retries', 0, 'recoveries', 0, 'token', '')
-  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel')
+  redis.call('HDEL', key, 'ended_at', 'meta', 'expires_at', 'cancel', 'outcome', 'begun')
   redis.call('PERSIST', key)
   -- A completed job's result must not be taken for that of the new run, which may have none.
   redis.call(status == 'finished' and 'DEL' or 'PERSIST', results_key(id))
+  redis.call('PERSIST', log_key(id))
   if waits then
     safe('ZADD', deferred_key(queue), sec, id)
   else
