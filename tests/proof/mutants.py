@@ -410,11 +410,16 @@ MUTANTS = (
         "",
     ),
     Mutant("reap gives back what shall be cancelled", "reap.lua", "if f[10] then", "if false then"),
-    Mutant("poison tells no dependents", "reap.lua", "ended(id, 'failed', f[11], f[12], ttl)", ""),
+    Mutant(
+        "poison tells no dependents",
+        "reap.lua",
+        "release(queue, f[9], id)\n          ended(id, 'failed', f[11], f[12], ttl)",
+        "release(queue, f[9], id)",
+    ),
     Mutant("a removed job tells no dependents", "remove.lua", "ended(id, 'removed', f[6], f[7], 0)", ""),
     Mutant("a drained job tells no dependents", "drain.lua", "ended(id, 'removed', f[3], f[4], 0)", ""),
     Mutant("retry does not wait again", "retry.lua", "f[7] and wait_again(id, f[8]) > 0", "false"),
-    Mutant("retry keeps the wish to cancel", "retry.lua", "'expires_at', 'cancel')", "'expires_at')"),
+    Mutant("retry keeps the wish to cancel", "retry.lua", "'expires_at', 'cancel',", "'expires_at',"),
     Mutant("promote does not go on telling", "promote.lua", "  go_on_telling()\n", ""),
     Mutant(
         "promote does not say that ends are left",
