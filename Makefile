@@ -3,6 +3,7 @@
 #   make test    all tests, on real servers, with coverage
 #   make check   lint, format, types
 #   make chaos   30 workers killed and 30 stopped under load, and what was lost
+#   make conformance  the engine's tests on another server: SERVER=/usr/bin/redis-server
 #   make mutants  seeded mistakes in the engine, each of which the state machine has to find
 #   make bench   how fast it is here, beside nine peers from PyPI and npm (installed in .bench/)
 
@@ -10,9 +11,13 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 JOBS ?= auto
+SERVER ?= /usr/bin/redis-server
+ENGINE := tests/proof/test_state_machine.py tests/faults/test_broker.py tests/faults/test_pausing.py \
+	$(addprefix tests/integration/test_,broker_calls.py cancel.py enqueue.py hostile.py leases.py midway.py \
+	promote.py queue_operations.py rq_compat.py scheduler.py unique.py worker_stop.py)
 READY := .venv/.ready
 
-.PHONY: demo test check format chaos mutants bench lock clean
+.PHONY: demo test check format chaos conformance mutants bench lock clean
 
 demo: $(READY)
 	@$(RUN) cgjobs demo $(ARGS)
@@ -34,6 +39,9 @@ format: $(READY)
 
 chaos: $(READY)
 	$(RUN) python -m tests.e2e.restarts $(ARGS)
+
+conformance: $(READY)
+	CGJOBS_TEST_SERVER=$(SERVER) $(RUN) pytest -n $(JOBS) -p no:cacheprovider $(ENGINE) $(ARGS)
 
 mutants: $(READY)
 	$(RUN) python -m tests.proof.mutants $(ARGS)

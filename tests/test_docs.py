@@ -394,7 +394,10 @@ async def _fields(url: str, seen: set[str]) -> None:
         }
         failed = await work.client.enqueue(jobs.Note("bad"), timeout=timedelta(seconds=9), **options)
         bound = {"unique": "k", "expires": timedelta(hours=2), "keep_completed": KEPT, "keep_failed": KEPT}
+        held = {"unique": "d", "debounce": timedelta(hours=1), "tags": ["a"]}
         later = await work.client.enqueue(jobs.Note(), delay=timedelta(hours=1), **bound)
+        for _ in range(2):
+            late = await work.client.enqueue(jobs.Note(), **held)
         await work.client.wait(kept)
         with contextlib.suppress(cgjobs.JobFailed):
             await work.client.wait(failed)
@@ -403,7 +406,7 @@ async def _fields(url: str, seen: set[str]) -> None:
         hour = timedelta(hours=1)
         batch = await work.client.enqueue_batch([jobs.Note()], on_done=jobs.Note(), delay=hour)
         with jobs.raw(url) as redis:
-            for job_id in (kept.id, failed.id, later.id, after.id, f"{batch.id}-0"):
+            for job_id in (kept.id, failed.id, later.id, late.id, after.id, f"{batch.id}-0"):
                 seen |= set(redis.hgetall(keys.job(job_id)))
                 for _, fields in redis.xrange(keys.results(job_id)):
                     seen |= {f"result {name}" for name in fields}
@@ -480,6 +483,8 @@ def test_the_rights_of_the_production_page_suffice_and_hold(own_server: ServerFa
             {"job_id": "mine"},
             {"unique": "k"},
             {"unique": "k", "unique_until": timedelta(minutes=1), "expires": timedelta(hours=1)},
+            {"unique": "d", "debounce": timedelta(hours=1)},
+            {"unique": "d", "debounce": timedelta(hours=1)},
         ]
         for options in [{}, *choices, {"job_id": "mine"}]:
             producer.enqueue(jobs.Note(), **options)
@@ -503,7 +508,7 @@ def test_the_rights_of_the_production_page_suffice_and_hold(own_server: ServerFa
         sender.close()
         assert redis.execute_command("ACL", "LOG") == []
         stats = Client(jobs.config(server.url), registry).queue("work").stats()
-    assert (stats.completed, stats.delayed) == (4, 1)
+    assert (stats.completed, stats.delayed) == (4, 2)
 
 
 # Reference: command line
@@ -527,7 +532,7 @@ def command_tree() -> dict[tuple[str, ...], set[str]]:
     for name, (target, _) in cli._COMMANDS.items():
         root.command(f"cgjobs.cli.{target}", name=name)
     walk(root, ())
-    found["enqueue",] = {*JOB_OPTIONS, *_OUR_OPTIONS, *_OUR_FLAGS, "--bulk"}
+    found["enqueue",] = {*JOB_OPTIONS, *_OUR_OPTIONS, *_OUR_FLAGS, "--bulk", "--spread"}
     return found
 
 
@@ -553,7 +558,22 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     assert set(table) == {getattr(module, name) for name in names}
 
 
-# Explanation: architecture
+# Explanation: guarantees and architecture
+
+
+def test_every_fault_names_tests_that_exist() -> None:
+    text = sections(ROOT / "docs" / "explanation" / "guarantees.md")["Faults"]
+    table = [row for row in rows(text) if len(row) == 4]
+    tests = "".join(
+        path.read_text() for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/*.py")]
+    )
+
+    assert len(table) > 30
+    for row in table:
+        named = re.findall(r"\btest_\w+", row[3])
+        assert named, row[0]
+        for name in named:
+            assert f"def {name}(" in tests, name
 
 
 def units() -> dict[str, set[str]]:

@@ -197,7 +197,7 @@ def test_a_broken_plugin_is_shown_and_fails_only_when_asked(cgjobs: Cli) -> None
 def test_a_schema_is_printed_by_name(cgjobs: Cli) -> None:
     assert cgjobs("schema", "shop.order", "--json").json["title"] == "shop.order"
     assert cgjobs("schema", "shop.order").out.startswith('{\n  "$schema"')
-    assert {"name": "shop.order", "version": 1, "summary": "Take one order."} in cgjobs(
+    assert {"name": "shop.order", "version": 1, "traits": [], "summary": "Take one order."} in cgjobs(
         "schema", "--json"
     ).json
     assert cgjobs("schema", "shop.ordr").code == 4

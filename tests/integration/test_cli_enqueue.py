@@ -201,6 +201,50 @@ def test_bulk_enqueues_nothing_when_a_line_is_wrong_and_names_all_such_lines(cgj
     assert cgjobs("jobs", "--json").json == []
 
 
+def test_tags_keys_and_debounce_on_the_command_line(cgjobs: Cli) -> None:
+    words = [
+        "shop.order",
+        "--customer",
+        "eve",
+        "--tag",
+        "invoice,tenant-7",
+        "--unique",
+        "eve",
+        "--debounce",
+        "1h",
+    ]
+    first = cgjobs("enqueue", *words, "--amount", "1").out.strip()
+    again = cgjobs("enqueue", *words, "--amount", "2")
+
+    assert again.out.strip() == first
+    assert "it took this payload and waits anew" in again.err
+    shown = cgjobs("job", "show", first)
+    assert "tags:           invoice, tenant-7" in shown.out
+    assert "debounced:      1" in shown.out
+    assert '"amount": 2' in shown.out
+
+
+def test_options_that_do_not_go_together_are_named_by_their_flags(cgjobs: Cli) -> None:
+    words = ["--throttle", "5m", "--tag", "a b", "--debounce-at-most", "1s", "--keep-failed", "1d,x"]
+
+    ended = cgjobs("enqueue", "shop.order", "--customer", "eve", "--amount", "1", *words)
+
+    assert ended.code == 2
+    for flag in ("--throttle: needs a key", "--tag: 'a b'", "--debounce-at-most:", "--keep-failed: 'x'"):
+        assert flag in ended.err
+
+
+def test_bulk_is_spread_over_a_time(cgjobs: Cli) -> None:
+    line = json.dumps(
+        {"name": "shop.order", "payload": {"customer": "eve", "amount": 1}, "options": {"tags": ["a"]}}
+    )
+
+    assert cgjobs("enqueue", "--bulk", "-", "--spread", "10m", stdin=f"{line}\n" * 3).code == 0
+
+    assert cgjobs("queue", "stats", "shop", "--json").json["delayed"] == 2
+    assert "--spread" in cgjobs("enqueue", "--bulk", "-", "--spread", "soon", stdin=line).err
+
+
 def test_a_job_can_wait_for_others_and_shows_what_it_waits_for(cgjobs: Cli) -> None:
     order = ["shop.order", "--customer", "eve", "--amount", "5"]
     cgjobs("enqueue", *order, "--job-id", "one")

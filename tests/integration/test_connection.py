@@ -16,7 +16,7 @@ from cgjobs.broker import Sender, address, reads
 from cgjobs.broker.connection import refuse_unsupported, translate
 from cgjobs.broker.sender import AsyncSender
 from cgjobs.config import RedisConfig
-from cgjobs.errors import BrokerDenied, BrokerUnsupported, FunctionsMissing
+from cgjobs.errors import BrokerDenied, BrokerFull, BrokerUnsupported, FunctionsMissing
 from tests.conftest import ServerFactory
 from tests.jobs import Note, at_work, awaited, config, raw, redis_config, registry, until
 from tests.proxy import Proxy
@@ -241,8 +241,8 @@ async def test_a_worker_waits_while_its_password_is_being_changed(own_server: Se
         (exceptions.ResponseError("NOAUTH Authentication required"), BrokerDenied),
         (exceptions.ResponseError("ERR Function not found"), FunctionsMissing),
         (exceptions.ResponseError("ERR unknown command 'FCALL'"), BrokerUnsupported),
-        (exceptions.OutOfMemoryError("command not allowed"), BrokerError),
-        (exceptions.ResponseError("OOM allow-oom flag is not set on the function"), BrokerError),
+        (exceptions.OutOfMemoryError("command not allowed"), BrokerFull),
+        (exceptions.ResponseError("OOM allow-oom flag is not set on the function"), BrokerFull),
         (exceptions.ResponseError("ERR whatever"), BrokerError),
     ],
 )

@@ -405,20 +405,6 @@ async def test_data_that_is_no_job_of_ours_is_quarantined(redis_url: str, data: 
     assert "job_started" not in work.names(job.id)
 
 
-@awaited
-async def test_a_type_that_this_worker_does_not_know_waits_for_one_that_does(redis_url: str) -> None:
-    knows_both = registry(note, count)
-    async with at_work(redis_url, note) as work, AsyncClient(config(redis_url), knows_both) as client:
-        job = await client.enqueue(Count(1), attempts=1)
-        await until(lambda: "job_snoozed" in work.names(job.id))
-        found = await client.get(job.id)
-
-    assert (found.state, found.attempt, found.errors) == (JobState.DELAYED, 1, ())
-    told = [event for event in work.events if event.job_id == job.id]
-    assert [event.name for event in told] == ["job_snoozed"]
-    assert "work.count" in told[0].error
-
-
 @KINDS
 @awaited
 async def test_a_result_over_the_limit_fails_the_job_and_says_why(redis_url: str, kind: str) -> None:

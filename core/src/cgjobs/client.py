@@ -22,10 +22,11 @@ from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
-from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
-from cgjobs.operations import Operations, queue_config
-from cgjobs.options import JobOptions
+from cgjobs.model import Backoff, Job, Keep, Priority, QueueStats, WorkerInfo
+from cgjobs.operations import Operations
+from cgjobs.options import JobOptions, UniqueUntil
 from cgjobs.plugins import Registry
+from cgjobs.queue import AsyncQueue, Queue
 
 DEFAULT_WAIT = timedelta(seconds=60)
 
@@ -43,8 +44,12 @@ class Options(TypedDict, total=False):
     correlation_id: str | None
     expires: timedelta | datetime | None
     limit_key: str | None
-    unique: str | None
-    unique_until: Literal["started", "done"] | timedelta
+    unique: str | Literal[False] | None
+    unique_until: UniqueUntil | None
+    throttle: timedelta | None
+    debounce: timedelta | None
+    debounce_at_most: timedelta | None
+    tags: Sequence[str]
     depends_on: Sequence[Job | str]
     on_dependency_failure: Literal["fail", "ignore"]
     keep_completed: timedelta | Keep | None
@@ -82,7 +87,8 @@ class Client:
             options: See `cgjobs.options.JobOptions`.
 
         Returns:
-            The job; with ``duplicate=True`` when ``job_id`` was taken, and then the job that has it.
+            The job; with ``duplicate=True`` when ``job_id`` or the unique key was taken, and then the job
+            that has it (with ``debounce``: and has the payload now).
 
         Raises:
             InvalidPayload: Fields are wrong; lists all of them.
@@ -102,14 +108,25 @@ class Client:
         prepared = self.operations.new_job_from_data(name, data, JobOptions(**options))
         return self._sender.run(self.operations.enqueue([prepared]))[0]
 
-    def enqueue_many(self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]) -> list[Job]:
+    def enqueue_many(
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        spread: timedelta | None = None,
+        **options: Unpack[Options],
+    ) -> list[Job]:
         """Enqueue many jobs with the same options, 500 in one call; all are checked before one is sent.
+
+        Args:
+            payloads: Instances of payload classes.
+            spread: Make them due evenly over this time, by the broker's clock, the first one at once.
+            options: See `cgjobs.options.JobOptions`.
 
         Raises:
             InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
             BrokerUnavailable: No acknowledgement in time; any number of them may have been added.
         """
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return self._sender.run(self.operations.enqueue(prepared))
 
     def enqueue_flow(self, flow: Flow) -> Job:
@@ -154,7 +171,7 @@ class Client:
 
     def queue(self, name: str) -> Queue:
         """A handle to a queue; raises `QueueNotFound` when no configuration and no plugin knows it."""
-        return Queue(queue_config(self.operations.config, self.operations.registry, name).name, self)
+        return Queue(self.operations.queue_name(name), self.operations, self._sender)
 
     def queues(self) -> dict[str, QueueStats]:
         """The numbers of all queues, by name."""
@@ -197,77 +214,6 @@ class Client:
         self.close()
 
 
-class Queue:
-    """One queue of a `Client`: look at its jobs, move them, hold it."""
-
-    def __init__(self, name: str, client: Client) -> None:
-        self.name = name
-        self._operations = client.operations
-        self._run = client._sender.run
-
-    def get(self, job_id: str) -> Job:
-        """The job; raises `JobNotFound`."""
-        return self._run(self._operations.get(job_id, self.name))
-
-    def find(self, job_id: str) -> Job | None:
-        """The job, or None."""
-        return self._run(self._operations.find(job_id, self.name))
-
-    def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
-        """Jobs in one state: in the order in which they run, or the newest first when they have ended."""
-        return self._run(self._operations.jobs(self.name, state, offset, limit))[0]
-
-    def log(self, job_id: str) -> tuple[LogLine, ...]:
-        """What the job's handler logged in all its attempts, oldest first; raises `JobNotFound`.
-
-        The last ``limits.log_lines`` are kept as long as the job is.
-        """
-        return self._run(self._operations.log(job_id, self.name))
-
-    def remove(self, job_id: str) -> None:
-        """Take a job out; raises `JobNotFound`, or `JobStateError` when it runs."""
-        self._run(self._operations.remove(job_id, self.name))
-
-    def retry(self, job_id: str) -> Job:
-        """Give an ended job all its attempts again; raises `JobNotFound`, `JobStateError`."""
-        return self._run(self._operations.retry(job_id, self.name))
-
-    def cancel(self, job_id: str) -> JobState:
-        """End a job on purpose; raises `JobNotFound`, or `JobStateError` when it has ended.
-
-        A job that waits ends at once. A running one is told within a second: an ``async def`` handler is
-        cancelled, a ``def`` handler meets `JobCancelled` at its next ``ctx.progress``. One that completes all
-        the same has completed.
-
-        Returns:
-            The state it was in.
-        """
-        return self._run(self._operations.cancel(job_id, self.name))
-
-    def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
-        """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
-
-        Waits for workers that run jobs of the queue to say they know: `Operations.pause` says how long.
-        In an ``async def`` handler use `AsyncClient`: its own worker cannot answer while this blocks.
-
-        Raises:
-            WaitTimeout: The queue is paused, but what was waited for was not so in time.
-        """
-        return self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
-
-    def resume(self) -> bool:
-        """Let the queue go on. Gives whether that changed something."""
-        return self._run(self._operations.resume(self.name))
-
-    def drain(self, *, delayed: bool = False) -> int:
-        """Remove all waiting jobs, the delayed ones too when asked; gives how many."""
-        return self._run(self._operations.drain(self.name, delayed=delayed))
-
-    def stats(self) -> QueueStats:
-        """The queue's six numbers, all at one moment."""
-        return self._run(self._operations.stats([self.name]))[self.name]
-
-
 class AsyncClient:
     """`Client` for asyncio: the same methods but `load_functions`, awaited. Belongs to one event loop."""
 
@@ -285,10 +231,14 @@ class AsyncClient:
         return (await self._sender.run(self.operations.enqueue([prepared])))[0]
 
     async def enqueue_many(
-        self, payloads: Iterable[attrs.AttrsInstance], **options: Unpack[Options]
+        self,
+        payloads: Iterable[attrs.AttrsInstance],
+        *,
+        spread: timedelta | None = None,
+        **options: Unpack[Options],
     ) -> list[Job]:
         """Enqueue many jobs, like `Client.enqueue_many`."""
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options))
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
         return await self._sender.run(self.operations.enqueue(prepared))
 
     async def enqueue_flow(self, flow: Flow) -> Job:
@@ -313,7 +263,7 @@ class AsyncClient:
 
     def queue(self, name: str) -> AsyncQueue:
         """A handle to a queue; raises `QueueNotFound`."""
-        return AsyncQueue(queue_config(self.operations.config, self.operations.registry, name).name, self)
+        return AsyncQueue(self.operations.queue_name(name), self.operations, self._sender)
 
     async def queues(self) -> dict[str, QueueStats]:
         """The numbers of all queues, by name."""
@@ -344,56 +294,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class AsyncQueue:
-    """One queue of an `AsyncClient`; its methods are those of `Queue`, awaited."""
-
-    def __init__(self, name: str, client: AsyncClient) -> None:
-        self.name = name
-        self._operations = client.operations
-        self._run = client._sender.run
-
-    async def get(self, job_id: str) -> Job:
-        """The job; raises `JobNotFound`."""
-        return await self._run(self._operations.get(job_id, self.name))
-
-    async def find(self, job_id: str) -> Job | None:
-        """The job, or None."""
-        return await self._run(self._operations.find(job_id, self.name))
-
-    async def jobs(self, state: JobState, *, offset: int = 0, limit: int = 50) -> list[Job]:
-        """Jobs in one state, like `Queue.jobs`."""
-        return (await self._run(self._operations.jobs(self.name, state, offset, limit)))[0]
-
-    async def log(self, job_id: str) -> tuple[LogLine, ...]:
-        """What the job's handler logged, like `Queue.log`."""
-        return await self._run(self._operations.log(job_id, self.name))
-
-    async def remove(self, job_id: str) -> None:
-        """Take a job out, like `Queue.remove`."""
-        await self._run(self._operations.remove(job_id, self.name))
-
-    async def retry(self, job_id: str) -> Job:
-        """Give an ended job all its attempts again, like `Queue.retry`."""
-        return await self._run(self._operations.retry(job_id, self.name))
-
-    async def cancel(self, job_id: str) -> JobState:
-        """End a job on purpose, like `Queue.cancel`."""
-        return await self._run(self._operations.cancel(job_id, self.name))
-
-    async def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
-        """Hold the queue, like `Queue.pause`."""
-        return await self._run(self._operations.pause(self.name, timeout=timeout, drain=drain))
-
-    async def resume(self) -> bool:
-        """Let the queue go on, like `Queue.resume`."""
-        return await self._run(self._operations.resume(self.name))
-
-    async def drain(self, *, delayed: bool = False) -> int:
-        """Remove all waiting jobs, like `Queue.drain`."""
-        return await self._run(self._operations.drain(self.name, delayed=delayed))
-
-    async def stats(self) -> QueueStats:
-        """The queue's six numbers."""
-        return (await self._run(self._operations.stats([self.name])))[self.name]

@@ -112,7 +112,7 @@ def enqueue_batch(
         raise InvalidOption("the batch", faults)
     ids = [f"{batch_id}-{number}" for number in range(len(given))]
     members = [
-        _member(operations, payload, attrs.evolve(options, job_id=job_id), batch_id)
+        _member(operations, payload, attrs.evolve(options, job_id=job_id, unique=False), batch_id)
         for payload, job_id in zip(given, ids, strict=True)
     ]
     callback = _callback(operations, on_done, batch_id, ids)
@@ -147,7 +147,7 @@ def _member(
 def _callback(
     operations: Operations, payload: object, batch_id: str, ids: Sequence[str]
 ) -> tuple[NewJob, Job]:
-    new, job = operations.new_job(payload, JobOptions(job_id=batch_id))
+    new, job = operations.new_job(payload, JobOptions(job_id=batch_id, unique=False))
     if not ids:
         return new, job
     waits = {**dependency_fields(ids, ignore_failures=True), "outstanding": str(len(ids))}

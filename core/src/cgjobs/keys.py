@@ -14,6 +14,7 @@ EVENTS = "cgjobs:events"
 METRICS = "cgjobs:metrics"
 QUARANTINE = "cgjobs:quarantine"
 EPOCH = "cgjobs:epoch"
+CLOCK = "cgjobs:clock"
 ENDINGS = "cgjobs:endings"
 
 

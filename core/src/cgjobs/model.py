@@ -290,7 +290,9 @@ class Job:
             died, was stopped, or ran out of time while it ran.
         checkpoint: What its handler wrote last with ``ctx.checkpoint``; None when nothing or no longer kept.
         depends_on: Ids of the jobs that must end before it starts.
-        duplicate: True when an enqueue found this id taken and added nothing.
+        duplicate: True when an enqueue found this id or its unique key taken and added nothing.
+        tags: The words to find it by.
+        debounced: How many further enqueues were taken into it; it has the payload of the last one.
         payload_version: Version of the stored payload.
         held: The group of a held job, such as ``type:notification.sms``; otherwise ``""``.
         held_reason: Why it was held, for people, or ``""``.
@@ -319,6 +321,8 @@ class Job:
     checkpoint: Any = None
     depends_on: tuple[str, ...] = ()
     duplicate: bool = False
+    tags: tuple[str, ...] = ()
+    debounced: int = 0
     payload_version: int = 1
     held: str = ""
     held_reason: str = ""

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
-from cgjobs import pausing
+from cgjobs import pausing, unique_key
 from cgjobs.broker import Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
@@ -31,6 +31,7 @@ from cgjobs.event import Event
 from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
+from cgjobs.spread import spread_out
 from cgjobs.subtype import Subtype
 
 BATCH = 500
@@ -111,9 +112,17 @@ class Operations:
             options = attrs.evolve(options, limit_key=key)
         return self._prepare(subtype, self.codec.dump(subtype, payload), options)
 
-    def new_jobs(self, payloads: Iterable[object], options: JobOptions) -> list[tuple[NewJob, Job]]:
-        """The same for many with the same options; raises `InvalidOption` when they would share an id."""
+    def new_jobs(
+        self, payloads: Iterable[object], options: JobOptions, spread: timedelta | None = None
+    ) -> list[tuple[NewJob, Job]]:
+        """The same for many with the same options, due evenly over ``spread``.
+
+        Raises:
+            InvalidOption: They would share an id, or ``spread`` is out of range or comes with ``debounce``.
+        """
         prepared = [self.new_job(payload, options) for payload in payloads]
+        if spread is not None:
+            prepared = spread_out(prepared, spread)
         if options.job_id is not None and len(prepared) > 1:
             fault = Fault("jobId", f"{len(prepared)} jobs cannot have one id; enqueue them one by one")
             raise InvalidOption("the job's options", [fault])
@@ -129,6 +138,8 @@ class Operations:
     def _prepare(
         self, subtype: Subtype[Any, Any], wire: Mapping[str, Any], options: JobOptions
     ) -> tuple[NewJob, Job]:
+        if subtype.unique_by:
+            options = unique_key.keyed(subtype, wire, options)
         options.check()
         queue = queue_config(self.config, self.registry, subtype.job_type)
         job_id = options.job_id or secrets.token_hex(16)
@@ -168,6 +179,7 @@ class Operations:
             attempts=attempts,
             correlation_id=correlation_id,
             timeout=timeout,
+            tags=tuple(dict.fromkeys(options.tags)),
             payload_version=subtype.version,
         )
         return new, job
@@ -290,6 +302,10 @@ class Operations:
         readings: dict[str, reads.QueueReading] = yield reads.stats(queues)
         return {name: reading.stats for name, reading in readings.items()}
 
+    def queue_name(self, name: str) -> str:
+        """The name of a queue that is known; raises `QueueNotFound`."""
+        return queue_config(self.config, self.registry, name).name
+
     def queue_names(self) -> Steps[list[str]]:
         """Every queue that is configured, provided by a plugin, or in the broker."""
         found: list[str] = yield reads.queue_names()
@@ -301,9 +317,7 @@ class Operations:
         Raises:
             InvalidOption: ``offset`` is negative or ``limit`` below 1.
         """
-        numbers = (("offset", offset, 0), ("limit", limit, 1))
-        if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
-            raise InvalidOption("the page", faults)
+        check_page(offset, limit)
         page: pages.Page = yield pages.page(queue, state, offset, limit)
         if not page.ids:
             return [], page.total
@@ -357,6 +371,13 @@ class Operations:
     def tell(self, event: Event) -> None:
         """Tell the observers of this process."""
         self.registry.tell(event)
+
+
+def check_page(offset: int, limit: int) -> None:
+    """Raise `InvalidOption` when it is no page of a list."""
+    numbers = (("offset", offset, 0), ("limit", limit, 1))
+    if faults := [Fault(name, f"{n} is below {low}") for name, n, low in numbers if n < low]:
+        raise InvalidOption("the page", faults)
 
 
 def _kept(

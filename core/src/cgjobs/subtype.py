@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
@@ -13,7 +13,9 @@ from typing import Any, Generic, Literal, TypeVar, get_type_hints, overload
 import attrs
 
 from cgjobs.context import Context
+from cgjobs.errors import suggest
 from cgjobs.model import Backoff
+from cgjobs.options import UniqueUntil, until_fault
 from cgjobs.retry_rules import BackoffFunction, RetryRules, check_rules
 
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -43,6 +45,8 @@ class Subtype(Generic[P, R]):
         timeout: Longest run of one attempt; None for no limit.
         isolation: ``inline`` as above, or ``process`` for a child process of the worker.
         memory: Bytes that an isolated handler may use; None for no limit.
+        unique_by: Fields of the payload that make its unique key; none: it has none of its own.
+        unique_until: How long that key is held.
         limit_by: Fields of the payload that make a job's limit key.
         attempts: How often a job is tried in all; None: the queue's number.
         backoff: The wait between attempts, or a function of attempt and error; None: the queue's.
@@ -60,6 +64,8 @@ class Subtype(Generic[P, R]):
     timeout: timedelta | None = None
     isolation: Isolation = "inline"
     memory: int | None = None
+    unique_by: tuple[str, ...] = ()
+    unique_until: UniqueUntil = "done"
     attempts: int | None = None
     backoff: Backoff | BackoffFunction | None = None
     retry_on: tuple[type[BaseException], ...] | None = None
@@ -137,6 +143,7 @@ class _Decorator:
         if self._traits["isolation"] == "process" and inspect.iscoroutinefunction(handler):
             raise ValueError(f"the handler of {self._name!r} is 'async def'; only 'def' can be isolated")
         payload = _payload_class(self._name, handler)
+        _check_unique_by(self._name, payload, self._traits["unique_by"])
         known = {field.name for field in attrs.fields(payload)}
         if unknown := [name for name in self._traits["limit_by"] if name not in known]:
             raise ValueError(
@@ -151,6 +158,8 @@ def subtype(
     timeout: timedelta | None = None,
     isolation: Isolation = "inline",
     memory: int | None = None,
+    unique_by: Sequence[str] = (),
+    unique_until: UniqueUntil | None = None,
     limit_by: tuple[str, ...] = (),
     attempts: int | None = None,
     backoff: Backoff | BackoffFunction | None = None,
@@ -173,6 +182,9 @@ def subtype(
         isolation: ``inline`` runs the handler in the worker: on a thread, or on its loop when ``async def``.
             ``process`` runs it in a child process, which can be killed and may crash.
         memory: Bytes that an isolated handler may use beyond what its process has when the job starts. Linux.
+        unique_by: Names of fields of the payload. While there is a job of this kind with the same values in
+            them, a further one adds nothing, whoever enqueues it, unless it is given a ``unique`` of its own.
+        unique_until: How long: until that job has ``started``, until it is ``done`` (when None), or a time.
         limit_by: Names of fields of the payload. The jobs of a queue with the same values there have the same
             limit key: see ``key_concurrency`` and ``key_rate`` of a queue.
         attempts: How often a job is tried in all, from 1. None: the queue's number. A job's own option wins.
@@ -193,10 +205,12 @@ def subtype(
 
     Raises:
         ValueError: The name, the timeout, the memory or the attempts are out of range, an ``async def``
-            handler is isolated, there is memory without isolation, two rules contradict each other,
-            ``limit_by`` names no field of the payload, or an upcaster is missing or of no version.
-        TypeError: The function's first argument is not annotated with an attrs class, or a rule is of a wrong
-            type.
+            handler is isolated, there is memory without isolation or ``unique_until`` without ``unique_by``,
+            two rules contradict each other, ``limit_by`` names no field of the payload, or an upcaster is
+            missing or of no version.
+        AttributeError: The payload's class has no field of a name in ``unique_by``.
+        TypeError: The function's first argument is not annotated with an attrs class, ``unique_by`` is one
+            text, or a rule is of a wrong type.
     """
     if not FULL_NAME.match(name):
         raise ValueError(f"{name!r} is no full name of a subtype: write '<job type>.<subtype>' in lower case")
@@ -208,6 +222,12 @@ def subtype(
         raise ValueError(f"memory of {name!r} needs isolation='process'; a thread has no memory of its own")
     if memory is not None and memory <= 0:
         raise ValueError(f"memory of {name!r} is {memory}; it must be above zero")
+    if isinstance(unique_by, str):
+        raise TypeError(f"unique_by of {name!r} is one text; write ({unique_by!r},)")
+    if unique_until is not None and not unique_by:
+        raise ValueError(f"unique_until of {name!r} needs unique_by: which fields make the key?")
+    if reason := until_fault(unique_until):
+        raise ValueError(f"unique_until of {name!r}: {reason}")
     check_rules(
         name,
         retry_on=retry_on,
@@ -236,7 +256,20 @@ def subtype(
         at_most_once=at_most_once,
         version=version,
         upcasters=steps,
+        unique_by=tuple(unique_by),
+        unique_until=unique_until or "done",
     )
+
+
+def _check_unique_by(name: str, payload: type, unique_by: Sequence[str]) -> None:
+    fields = [field.name for field in attrs.fields(payload)]
+    for wanted in unique_by:
+        if wanted not in fields:
+            close = suggest(wanted, fields)
+            hint = f"did you mean {close!r}?" if close else f"it has {', '.join(fields) or 'none'}"
+            raise AttributeError(
+                f"unique_by of {name!r} names {wanted!r}, which is no field of {payload.__name__}; {hint}"
+            )
 
 
 def _check_steps(name: str, version: int, steps: Mapping[int, Upcaster]) -> None:

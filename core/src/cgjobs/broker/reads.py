@@ -261,6 +261,8 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         worker=text(fields.get("worker_name", b"")),
         errors=errors,
         result=result,
+        tags=tags(fields.get("tags")),
+        debounced=number(fields.get("debounced", b"0")),
         outcome_unknown=fields.get("outcome") == b"unknown",
         checkpoint=_json(fields.get("checkpoint")),
         depends_on=dependency_ids(fields.get("dependency_ids", b"")),
@@ -268,6 +270,15 @@ def _job(job_id: str, fields: Mapping[str, bytes], entries: Any) -> Job | None:
         held=text(fields.get("held", b"")) if _state(fields) is JobState.HELD else "",
         held_reason=text(fields.get("held_reason", b"")) if _state(fields) is JobState.HELD else "",
     )
+
+
+def tags(value: bytes | None) -> tuple[str, ...]:
+    """The tags in a job's hash, none for what is no list of texts."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        found = orjson.loads(value or b"[]")
+        if isinstance(found, list) and all(isinstance(tag, str) for tag in found):
+            return tuple(found)
+    return ()
 
 
 def _json(value: bytes | None) -> Any:

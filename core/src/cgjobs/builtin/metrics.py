@@ -27,6 +27,7 @@ _COUNTERS = {
     "limited": ("cgjobs_jobs_rate_limited", "Runs that met a rate limit; their queue or key waits."),
     "held": ("cgjobs_jobs_held", "Jobs that a worker could not run and that were held for one that can."),
     "returned": ("cgjobs_jobs_returned", "Jobs that a stopping worker handed back."),
+    "debounced": ("cgjobs_jobs_debounced", "Enqueues that were taken into a job that waited."),
     "unknown": (
         "cgjobs_jobs_outcome_unknown",
         "Jobs that failed because they may not run twice and nobody knows what their only run did.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -13,9 +14,11 @@ from cgjobs.cli.job_options import wire_options
 from cgjobs.cli.output import AsJson, show, show_json, talk
 from cgjobs.cli.session import Session
 from cgjobs.cli.source import read_file
-from cgjobs.errors import Fault, InvalidPayload, ProcessorNotFound, SubtypeNotFound, suggest
+from cgjobs.duration import parse_duration
+from cgjobs.errors import Fault, InvalidOption, InvalidPayload, ProcessorNotFound, SubtypeNotFound, suggest
 from cgjobs.model import Job
 from cgjobs.operations import Operations
+from cgjobs.spread import spread_out
 
 _KEYS = ("name", "payload", "options")
 _MOST_FAULTS = 50  # more are counted, not shown
@@ -26,14 +29,23 @@ def enqueue_bulk(words: Sequence[str], session: Session) -> None:
     app = App(name="cgjobs enqueue", version_flags=[], default_parameter=Parameter(negative=()))
 
     @app.default
-    def bulk(*, bulk: Annotated[str, Parameter(allow_leading_hyphen=True)], as_json: AsJson = False) -> None:
+    def bulk(
+        *,
+        bulk: Annotated[str, Parameter(allow_leading_hyphen=True)],
+        spread: str | None = None,
+        as_json: AsJson = False,
+    ) -> None:
         """Enqueue many jobs.
 
         Args:
             bulk: A file of JSON lines, or - for standard input.
+            spread: Make them due evenly over this time, such as 10m.
             as_json: Print one JSON line for each job.
         """
+        span = _span(spread)
         prepared = _prepare(read_file(bulk), session.operations)
+        if span is not None:
+            prepared = spread_out(prepared, span)
         jobs = session.run(session.operations.enqueue(prepared))
         for job in jobs:
             if as_json:
@@ -64,6 +76,13 @@ def _prepare(text: bytes, operations: Operations) -> list[tuple[NewJob, Job]]:
     return prepared
 
 
+def _span(text: str | None) -> timedelta | None:
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise InvalidOption("the jobs", [Fault("--spread", str(error))]) from None
+
+
 def _at(number: int, fault: Fault) -> Fault:
     return Fault(f"line {number}", str(fault))
 
@@ -85,7 +104,8 @@ def _read(line: bytes, operations: Operations) -> tuple[NewJob, Job] | list[Faul
             faults.append(Fault(key, "is no JSON object"))
     if faults or not isinstance(name, str):
         return faults
-    options, faults = wire_options(given)
+    subtype = operations.registry.subtypes.get(name)
+    options, faults = wire_options(given, keyed=subtype is not None and bool(subtype.unique_by))
     loaded: object = None
     try:
         loaded = operations.codec.load(operations.registry.subtype(name), payload)

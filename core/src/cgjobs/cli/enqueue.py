@@ -32,9 +32,8 @@ _OUR_FLAGS = {
     "--yes": "Do not ask when the job destroys something.",
     "--json": "Print the job, or with --wait its end, as one JSON document.",
 }
-_TAKEN = frozenset(
-    {*JOB_OPTIONS, *_OUR_OPTIONS, *_OUR_FLAGS, "--bulk", "--config", "--debug", "--help", "--version"}
-)
+_BULK_ONLY = frozenset({"--bulk", "--spread"})
+_TAKEN = _BULK_ONLY | {*JOB_OPTIONS, *_OUR_OPTIONS, *_OUR_FLAGS, "--config", "--debug", "--help", "--version"}
 _PAYLOAD = Group("Payload", sort_key=1)
 _JOB = Group("Job", sort_key=2)
 _COMMAND = Group("Command", sort_key=3)
@@ -42,7 +41,7 @@ _COMMAND = Group("Command", sort_key=3)
 app = App(
     name="enqueue",
     help="Enqueue a job, its payload given as options.",
-    usage="Usage: cgjobs enqueue NAME [OPTIONS]\n       cgjobs enqueue --bulk FILE",
+    usage="Usage: cgjobs enqueue NAME [OPTIONS]\n       cgjobs enqueue --bulk FILE [--spread DURATION]",
     help_flags=[],
     version_flags=[],
 )
@@ -71,8 +70,9 @@ def enqueue(
 
 def _show_help(session: Session) -> None:
     show("Usage: cgjobs enqueue NAME [OPTIONS]")
-    show("       cgjobs enqueue --bulk FILE [--json]")
+    show("       cgjobs enqueue --bulk FILE [--spread DURATION] [--json]")
     show("\nEnqueue a job, its payload given as options; NAME --help shows them.")
+    show("--spread makes them due evenly over that time, such as 10m.")
     show("--bulk takes JSON lines from a file, or - for standard input; nothing is enqueued if one is wrong:")
     show('  {"name": "...", "payload": {...}, "options": {"delay": "5m", "jobId": "..."}}\n')
     for subtype in session.registry.subtypes.values():
@@ -86,7 +86,7 @@ def _enqueue_one(name: str, words: Sequence[str], session: Session) -> None:
     if given is None:
         return
     payload, more = _payload(subtype, options, given, session)
-    chosen, wrong = job_options(given)
+    chosen, wrong = job_options(given, keyed=bool(subtype.unique_by))
     timeout, late = _timeout(given.get("--wait-timeout"))
     told = {fault.path for fault in faults}
     if faults := [*faults, *wrong, *late, *(fault for fault in more if fault.path not in told)]:
@@ -96,7 +96,9 @@ def _enqueue_one(name: str, words: Sequence[str], session: Session) -> None:
         _confirm(subtype, payload, yes="--yes" in given)
     job = session.run(session.operations.enqueue([prepared]))[0]
     if job.duplicate:
-        talk(f"job {job.id!r} exists already and is {job.state}; nothing was added")
+        took = chosen.debounce is not None and job.debounced
+        what = "it took this payload and waits anew" if took else "nothing was added"
+        talk(f"job {job.id!r} exists already and is {job.state}; {what}")
     as_json = "--json" in given
     if "--wait" in given:
         result = wait_for(job, timeout, session)

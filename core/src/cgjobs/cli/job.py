@@ -144,6 +144,8 @@ def _show(job: Job, links: Links) -> None:
         "recoveries": job.recoveries or None,
         "timeout": format_duration(job.timeout) if job.timeout else None,
         "correlation id": job.correlation_id,
+        "tags": ", ".join(job.tags),
+        "debounced": f"{job.debounced} enqueues, has the last one's payload" if job.debounced else None,
         "worker": job.worker,
         **{name: moment(at) for name, at in times if at is not None},
         "progress": _progress(job),

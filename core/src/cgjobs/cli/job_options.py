@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -27,8 +27,18 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
         "It fails when no worker has started it after this long, or by this time.",
     ),
     "--limit-key": ("TEXT", "Only so many jobs of the queue with this key run at once or in a window."),
-    "--unique": ("TEXT", "While a job of the queue has this key, nothing is added."),
+    "--unique": (
+        "KEY",
+        "While a job of the queue has this key, nothing is added. '' for none, whatever the subtype says.",
+    ),
     "--unique-until": ("started|done|DURATION", "How long it has the key. [default: done]"),
+    "--throttle": ("DURATION", "At most one job of the key in this time: the first."),
+    "--debounce": (
+        "DURATION",
+        "Wait this long; a further job with the key replaces the one that waits, and the wait begins anew.",
+    ),
+    "--debounce-at-most": ("DURATION", "Wait no longer than this in all. [default: ten times --debounce]"),
+    "--tag": ("TAG,TAG", "Words to find it by, separated by commas."),
     "--depends-on": ("ID...", "A job that must complete first; several, or several times, for more."),
     "--on-dependency-failure": ("fail|ignore", "What it does when one of them fails. [default: fail]"),
     "--keep-completed": (
@@ -38,31 +48,38 @@ JOB_OPTIONS: Mapping[str, tuple[str, str]] = {
     "--keep-failed": ("DURATION[,COUNT]", "The same once failed."),
 }
 """The flags of a job's options: metavar and help."""
+_FIELDS = {"--tag": "tags"}  # flags that have another name than the option: a payload may well have tags
 
 
-def job_options(given: Mapping[str, Any]) -> tuple[JobOptions, list[Fault]]:
-    """The options among what was given by flag, to be used only when there is no fault."""
+def job_options(given: Mapping[str, Any], *, keyed: bool) -> tuple[JobOptions, list[Fault]]:
+    """The options among what was given by flag, to be used only when there is no fault.
+
+    Args:
+        given: Flag to value.
+        keyed: Whether the subtype gives its jobs a unique key.
+    """
     values: dict[str, Any] = {}
     faults: list[Fault] = []
     for flag, (metavar, _) in JOB_OPTIONS.items():
         if flag not in given:
             continue
         try:
-            values[flag.strip("-").replace("-", "_")] = _READERS[metavar](given[flag])
+            values[_FIELDS.get(flag, flag.strip("-").replace("-", "_"))] = _READERS[metavar](given[flag])
         except ValueError as error:
             faults.append(Fault(flag, str(error)))
     options = JobOptions(**values)
     try:
-        options.check()
+        options.check(keyed=keyed)
     except InvalidOption as error:
         faults += [attrs.evolve(fault, path=_flag(fault.path)) for fault in error.faults]
     return options, faults
 
 
-def wire_options(given: Mapping[str, Any]) -> tuple[JobOptions, list[Fault]]:
+def wire_options(given: Mapping[str, Any], *, keyed: bool) -> tuple[JobOptions, list[Fault]]:
     """The options by their wire names (``jobId``), unknown ones refused; faults have these names."""
     names = {_wire(flag): flag for flag in JOB_OPTIONS}
-    options, faults = job_options({names[name]: value for name, value in given.items() if name in names})
+    known = {names[name]: value for name, value in given.items() if name in names}
+    options, faults = job_options(known, keyed=keyed)
     faults = [attrs.evolve(fault, path=_wire(fault.path)) for fault in faults]
     for name in given:
         if name not in names:
@@ -98,7 +115,21 @@ def _ids(value: object) -> list[str]:
     return [job_id for item in given for job_id in _text(item).split(",")]
 
 
-def _time_or_duration(value: object) -> timedelta | datetime:
+def _key(value: object) -> str | Literal[False]:
+    """A unique key; ``""``, in JSON also ``false``, for none."""
+    return False if value in ("", False) else _text(value)
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(tag.strip() for tag in value.split(",") if tag.strip())
+    if isinstance(value, list):
+        return tuple(_text(tag) for tag in value)
+    raise ValueError(f"{value!r} is no list of tags such as invoice,tenant-7")
+
+
+def time_or_duration(value: object) -> timedelta | datetime:
+    """Either, from text; raises `ValueError`."""
     try:
         return parse_duration(value)
     except ValueError:
@@ -130,11 +161,13 @@ def _until(value: object) -> object:
 _READERS: Mapping[str, Callable[[object], object]] = {
     "DURATION": parse_duration,
     "DURATION[,COUNT]": _keep,
-    "DURATION|TIME": _time_or_duration,
+    "DURATION|TIME": time_or_duration,
     "started|done|DURATION": _until,
     "TIME": _time,
     "INT": _integer,
     "LEVEL": _text,
+    "KEY": _key,
+    "TAG,TAG": _tags,
     "fail|ignore": _text,
     "ID...": _ids,
     "TEXT": _text,
@@ -142,9 +175,13 @@ _READERS: Mapping[str, Callable[[object], object]] = {
 
 
 def _flag(wire: str) -> str:
+    if wire in _FIELDS.values():
+        return next(flag for flag, field in _FIELDS.items() if field == wire)
     return "--" + re.sub(r"[A-Z]", lambda match: f"-{match[0].lower()}", wire)
 
 
 def _wire(flag: str) -> str:
+    if flag in _FIELDS:
+        return _FIELDS[flag]
     first, *rest = flag.strip("-").split("-")
     return first + "".join(part.capitalize() for part in rest)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import attrs
 from cyclopts import Parameter, validators
 
+from cgjobs.broker.search import Filter
+from cgjobs.cli.job_options import time_or_duration
 from cgjobs.cli.output import AsJson, moment, show_json, show_table, talk
 from cgjobs.cli.session import Session, Shared
 from cgjobs.codec import HIDDEN
+from cgjobs.errors import Fault, InvalidOption
+from cgjobs.listing import search
 from cgjobs.model import Job, JobState
 from cgjobs.redaction import masked
 from cgjobs.wire.record import plain
 
-_PAGE = 200
-_MOST = 20_000  # looked at for one listing: with --type, a rare type must not read a whole queue
+_MOST = 200_000  # looked at for one listing, a few seconds: a rare tag must not read all there is
 _Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
@@ -26,6 +28,8 @@ def jobs(
     queue: str | None = None,
     state: JobState | None = None,
     type: str | None = None,  # noqa: A002 - the option's name
+    tag: str | None = None,
+    since: str | None = None,
     limit: _Count = 50,
     offset: _Count = 0,
     as_json: AsJson = False,
@@ -37,6 +41,8 @@ def jobs(
         queue: Only those of this queue.
         state: Only those in this state.
         type: Only those of this subtype, such as notification.email.
+        tag: Only those with this tag.
+        since: Only those created in this time, such as 1h, or since a time such as 2026-01-31T12:00:00Z.
         limit: At most this many, 50 by default.
         offset: Leave out so many first.
         as_json: Print one JSON document.
@@ -46,11 +52,17 @@ def jobs(
         queue = queue or type.partition(".")[0]
     names = session.run(session.operations.queue_names()) if queue is None else [session.queue(queue)]
     places = [(name, each) for name in names for each in JobState if state in (None, each)]
-    everything = _all(places, session)
-    fitting = (job for job in islice(everything, _MOST) if type in (None, job.name))
-    found = list(islice(fitting, offset, offset + limit))
-    if len(found) < limit and next(everything, None):
-        talk(f"looked at the first {_MOST} jobs only; choose a queue and a state")
+    found: list[Job] = []
+    looked, wanted = 0, Filter(type, tag, moment_of(since))
+    for name, each in places:
+        missing = offset + limit - len(found)
+        if missing <= 0 or looked >= _MOST:
+            break
+        more, seen = session.run(search(name, each, wanted, missing, _MOST - looked))
+        found, looked = found + more, looked + seen
+    if looked >= _MOST and len(found) < offset + limit:
+        talk(f"looked at the first {looked} jobs only; choose a queue and a state")
+    found = found[offset:]
     if as_json:
         show_json([_listed(hidden(job, session)) for job in found])
     else:
@@ -72,13 +84,18 @@ def _listed(job: Job) -> dict[str, Any]:
     return shown
 
 
-def _all(places: list[tuple[str, JobState]], session: Session) -> Iterator[Job]:
-    for queue, state in places:
-        offset, total = 0, 1
-        while offset < total:
-            found, total = session.run(session.operations.jobs(queue, state, offset, _PAGE))
-            yield from found
-            offset += _PAGE
+def moment_of(since: str | None) -> datetime | None:
+    """``1h`` (that long ago) or a time, as an aware time."""
+    if since is None:
+        return None
+    try:
+        given = time_or_duration(since)
+    except ValueError as error:
+        raise InvalidOption("the jobs", [Fault("--since", str(error))]) from None
+    at = datetime.now(UTC) - given if isinstance(given, timedelta) else given
+    if at.tzinfo is None:
+        raise InvalidOption("the jobs", [Fault("--since", f"{since} has no time zone; add Z or an offset")])
+    return at
 
 
 def _row(job: Job) -> tuple[object, ...]:

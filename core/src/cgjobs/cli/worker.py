@@ -10,6 +10,8 @@ import attrs
 from cyclopts import Parameter
 
 from cgjobs import logs
+from cgjobs.cli import processes as supervisor
+from cgjobs.cli.exits import OK
 from cgjobs.cli.run import leaving_stuck_threads, run, tell_quarantined, worker_registry
 from cgjobs.cli.session import Shared
 from cgjobs.config import Config, WorkerConfig
@@ -38,6 +40,11 @@ class LogOptions:
         """Set up logging."""
         logs.configure(self.log_format, self.log_level)
 
+    def words(self) -> list[str]:
+        """The same for another process."""
+        chosen = [] if self.log_format is None else ["--log-format", self.log_format]
+        return [*chosen, "--log-level", self.log_level]
+
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
@@ -62,6 +69,23 @@ class WorkerOptions:
     no_scheduler: bool = False
     metrics_port: int | None = None
 
+    def words(self, config: Config, file: Path | None, at: int) -> list[str]:
+        """The command line of the worker process number ``at``, from 0."""
+        if self.metrics_port is not None:
+            config = attrs.evolve(config, worker=_with_port(config, self.metrics_port))
+        words = [] if file is None else ["--config", str(file)]
+        words += ["worker", "--plugins", self.plugins]
+        words += [word for number in self.concurrency for word in ("--concurrency", number)]
+        words += [] if self.queues is None else ["--queues", self.queues]
+        words += ["--strict-plugins"] if self.strict_plugins else []
+        words += ["--burst"] if self.burst else []
+        words += ["--no-scheduler"] if self.no_scheduler else []
+        if port := config.worker.metrics_port:
+            words += ["--metrics-port", str(_with_port(config, port + at).metrics_port)]
+        elif port == 0:
+            words += ["--metrics-port", "0"]
+        return words
+
     def run(self, config: Config, file: Path | None = None) -> None:
         """Run a worker with this configuration, read from ``file`` if given, until it is stopped."""
         if self.metrics_port is not None:
@@ -82,16 +106,26 @@ def worker(
     options: WorkerOptions = WorkerOptions(),
     logging: LogOptions = LogOptions(),
     *,
+    processes: str | None = None,
     session: Shared,
-) -> None:
+) -> int:
     """Run jobs until told to stop.
 
     SIGTERM or Ctrl-C: takes no more jobs, lets the running ones end within the grace period, hands back the
     rest and exits with 0. A second one hands them back at once. While the broker is away it waits.
+
+    Args:
+        processes: Start so many workers as processes of their own, or auto: one for each core. One that dies
+            is started again. A metrics port is that of the first one, the next ones follow it.
     """
     logging.apply()
+    if processes is not None:
+        number = supervisor.count(processes)
+        commands = [options.words(session.config, session.config_file, at) for at in range(number)]
+        return supervisor.run([[*command, *logging.words()] for command in commands], again=not options.burst)
     with leaving_stuck_threads():
         options.run(session.config, session.config_file)
+    return OK
 
 
 def scheduler(

@@ -3,12 +3,14 @@
 --       queue, id, own id (0 or 1), level, due ('' ready, '+ms' from now, 'ms' since the epoch), data,
 --       description, timeout in seconds, retries left, result_ttl, failure_ttl,
 --       further fields (JSON object of strings, or ''); of these, unique is a key that one job of the queue
---       has, until it has started or is done (unique_until), or for so many ms; dependency_ids, a JSON array, are
---       jobs that it waits for, those that this call adds before it included; batch is a deferred job that waits
+--       has, until it has started or is done (unique_until), or for so many ms; with debounce (in ms: how long the
+--       waiting job may be put off in all) a job that waits under the key takes over the payload instead;
+--       dependency_ids, a JSON array, are jobs that it waits for, those that this call adds before it included; batch is a deferred job that waits
 --       for it, enqueued before with the number of such jobs (outstanding)
 --       Behind the jobs, when there are limits of the producer's, a JSON object: most (queue -> how many jobs may wait in it)
 --       and share (of maxmemory; more than that is kept for the workers)
--- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key.
+-- Gives for each job: 1 added, 0 its id was taken by another job, or the id of the job that has its unique key
+-- (and with debounce its payload now).
 -- Gives instead {-1, number of the job, id}, and adds nothing, when a job depends on an id that no job has.
 -- Gives instead {'full', queue, jobs in it, how many may be} or {'memory', bytes used, maxmemory}, and adds nothing,
 -- when that is refused.
@@ -22,6 +24,42 @@ local function take_unique(queue, id, extra)
   -- A key for some time is held without its job; the others only as long as that job exists.
   if holder and (redis.call('PTTL', key) > 0 or redis.call('EXISTS', job_key(holder)) == 1) then return holder end
   if ms then redis.call('SET', key, id, 'PX', ms) else redis.call('SET', key, id) end
+end
+
+-- Fields of a job that are there only when somebody said so.
+local OPTIONAL = {'timeout_ms', 'backoff', 'expires_at', 'tags', 'result_max', 'failure_max'}
+
+-- Let the job that waits under a key take over a later one's payload and options, and wait anew until `due_ms`, but
+-- never past its own bound. False when it is no debounced job, or has started: then it is left alone.
+local function take_over(queue, id, args, i, extra, due_ms)
+  local f = job_fields(id, 'status', 'started_at', 'debounce_by', 'debounced')
+  local bound = f and tonumber(f[3] or '')
+  if not bound or bound ~= bound or f[2] or (f[1] ~= 'queued' and f[1] ~= 'scheduled') then return false end
+  local key = job_key(id)
+  local fields = {'data', args[i + 5], 'description', args[i + 6], 'timeout', args[i + 7], 'retries_left', args[i + 8],
+                  'result_ttl', args[i + 9], 'failure_ttl', args[i + 10], 'debounced', whole(f[4]) + 1}
+  for name, value in pairs(extra) do
+    -- One that is ready may be counted under its limit key already.
+    if name ~= 'debounce' and (name ~= 'limit_key' or f[1] == 'scheduled') then
+      fields[#fields + 1] = name; fields[#fields + 1] = value
+    end
+  end
+  redis.call('HDEL', key, unpack(OPTIONAL))
+  redis.call('HSET', key, unpack(fields))
+  if f[1] == 'scheduled' then -- one that is ready has waited long enough
+    local due = string.format('%.6f', math.min(due_ms / 1000, bound))
+    redis.call('HSET', key, 'run_at', due)
+    safe('ZADD', delayed_key(queue), due, id)
+    if args[i + 3] == NORMAL then redis.call('HDEL', key, 'priority')
+    else redis.call('HSET', key, 'priority', args[i + 3]) end
+  end
+  return true
+end
+
+-- Whether a debounced job has started, so that its key is for the next one: a retry by hand took it again.
+local function has_started(id)
+  local f = job_fields(id, 'started_at', 'debounce_by')
+  return f and f[1] and f[2]
 end
 
 local MEMORY_SHARE = 0.8
@@ -86,12 +124,13 @@ end
 
 local function add_jobs(args, at, extras, sec, usec)
   local created = iso(sec, usec)
-  local replies, woken, all_added = {}, {}, true
+  local replies, woken, all_added, events = {}, {}, true, {}
   local instead = {} -- of a job that was not added: the one that has its unique key
   for i = at, #args, JOB_ARGS do
     local queue, id, own, level, due = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
     local key, extra = job_key(id), extras[i]
     local added = 1
+    local at_ms = due_at(due, sec, usec)
     local joins = extra.batch and safe('SADD', depends_on_key(extra.batch), id) == 1
     if extra.batch and not joins then
       added = 0 -- it was added before, and may have gone since
@@ -99,11 +138,24 @@ local function add_jobs(args, at, extras, sec, usec)
       added = 0
     elseif extra.unique then
       added = take_unique(queue, id, extra) or 1
+      if added ~= 1 and extra.debounce then
+        if take_over(queue, added, args, i, extra, at_ms) then
+          local subtype = string.match(args[i + 6], '^[%w_.-]+') or ''
+          count('debounced|' .. queue .. '|' .. subtype, 1)
+          events[#events + 1] = {'debounced', queue, added, subtype}
+        elseif has_started(added) then
+          redis.call('SET', unique_key(queue .. ':' .. extra.unique), id)
+          added = 1
+        end
+      end
       if added ~= 1 then instead[id] = added end
     end
     if added == 1 then
-      local at_ms = due_at(due, sec, usec)
       local waits = extra.dependency_ids
+      if extra.debounce then
+        extra.debounce_by = string.format('%.6f', sec + usec / 1e6 + tonumber(extra.debounce) / 1000)
+        extra.debounce = nil
+      end
       local ready = not at_ms or at_ms <= sec * 1000 + usec / 1000
       local fields = {'status', waits and 'deferred' or ready and 'queued' or 'scheduled', 'created_at', created,
                       'enqueued_at', created,
@@ -140,6 +192,7 @@ local function add_jobs(args, at, extras, sec, usec)
     safe('SADD', 'rq:queues', waiting_key(queue, NORMAL))
     if ready then wake(queue) end
   end
+  publish(events)
   return replies, all_added
 end
 

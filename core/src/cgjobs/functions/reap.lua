@@ -2,8 +2,22 @@
 -- ARGV  how many crashes make a job poison, at most how many leases to look at
 -- Gives {(queue, id, 'recovered', 'poison', 'unknown' or 'cancelled') for each job, set aside, dropped}. Recoveries are
 -- counted apart from attempts; dropped are (queue, id, reason) of each job that failed since its dependency did.
+-- When the clock was set back, what a lease has left would be longer by that: give each what it had left. Those given
+-- since lie well before those given earlier, when the step was a long one; after a short one they end a little early.
+local function follow_clock(sec, usec)
+  local time, before = sec + usec / 1e6, tonumber(safe('GET', CLOCK) or '')
+  local back = before and before - time or 0
+  if back > 1 and back < 1e9 then
+    local old = string.format('%.6f', time + back / 2)
+    local found = safe('ZRANGEBYSCORE', LEASES, old, '+inf', 'WITHSCORES')
+    for i = 1, #found, 2 do safe('ZADD', LEASES, string.format('%.6f', tonumber(found[i + 1]) - back), found[i]) end
+  end
+  redis.call('SET', CLOCK, string.format('%.6f', time))
+end
+
 define('reap', {'allow-oom'}, function(_, args)
   local sec, usec = now()
+  follow_clock(sec, usec)
   local most = tonumber(args[1])
   local done, events = {}, {}
   for _, member in ipairs(safe('ZRANGEBYSCORE', LEASES, '-inf', seconds(sec, usec, 0), 'LIMIT', 0, args[2])) do
