@@ -115,6 +115,7 @@ def test_an_installed_plugin_is_found_without_being_registered(machine: Machine)
             "distribution": "chatgenius-jobs-notification",
             "version": installed(machine, "chatgenius-jobs-notification"),
             "types": ["notification", "notification.email"],
+            "payloadVersions": {"notification.email": 1},
             "state": "loaded",
             "reason": "",
         }

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -493,6 +494,23 @@ def test_a_child_that_exists_already_is_waited_for(redis_url: str) -> None:
         assert client.get(root.id).depends_on == (holder.id,)
         run(redis_url, told)
     assert keys_left(redis_url) == set()
+
+
+def test_one_that_has_failed_within_the_same_call_and_is_gone_is_not_waited_for(redis_url: str) -> None:
+    gone = JobOptions(keep_failed=timedelta(0))
+    with Client(config(redis_url), registry()) as client:
+        failed = client.enqueue(Note("fail"))
+        run(redis_url, told)
+
+        middle = Flow(Note("middle"), options=attrs.evolve(gone, depends_on=[failed]))
+        root = client.enqueue_flow(Flow(Note("root"), [middle]))
+
+        found = client.get(root.id)
+        assert found.state is JobState.FAILED
+        assert found.errors[-1].error.endswith("was removed")
+        assert keys_left(redis_url) == {f"rq:job:{failed.id}"} | {
+            key for key in keys_left(redis_url) if root.id in key
+        }
 
 
 def test_a_large_result_is_not_handed_on_and_says_so(redis_url: str) -> None:

@@ -6,6 +6,7 @@ one that nobody looks at; a worker that dies is one whose jobs nobody settles.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -18,11 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cgjobs import keys
 from cgjobs.broker import Call, Sender, health, moves, pages, reads
-from cgjobs.broker.values import STATES, Claimed, NewJob, Settlement, Turn
-from cgjobs.errors import JobNotFound, JobStateError
+from cgjobs.broker.values import STATES, Claimed, NewJob, SetAside, Settlement, Turn
+from cgjobs.errors import DependencyNotFound, JobNotFound, JobStateError
 from cgjobs.model import JobState, Priority, QueueStats
+from tests.proof.dependents import DEFERRED
 from tests.proof.model import (
     ACTIVE,
+    CANCELLED,
     COMPLETED,
     DELAYED,
     FAILED,
@@ -44,11 +47,16 @@ MANY = 10  # jobs, when some may be taken out
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 READY = (None, timedelta(0), LONG_AGO)
 LATER = (HOUR, datetime(2100, 1, 1, tzinfo=UTC))
+UNDER_WAY = (WAITING, ACTIVE, DELAYED, HELD, DEFERRED)
+ENDED = (COMPLETED, FAILED, CANCELLED)
 
 queues = st.sampled_from(QUEUES)
 workers = st.sampled_from(["w1", "w2"])
 kinds = st.sampled_from(
-    ["completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "hold", "return"]
+    [
+        *("completed", "completed", "failed", "retry", "failed", "quarantine", "snooze", "hold", "return"),
+        *("crashed", "cancelled"),
+    ]
 )
 wants = st.dictionaries(queues, st.integers(0, 5), max_size=2)
 priorities = st.sampled_from(Priority)
@@ -106,6 +114,18 @@ class Unheard:
         return str(self.call.commands[0][4])
 
 
+@attrs.frozen
+class OneByOne:
+    """Sends calls, and tells the model that another one begins."""
+
+    sender: Sender
+    model: Model
+
+    def send(self, call: Call[T]) -> T:
+        self.model.begin_call()
+        return self.sender.send(call)
+
+
 class Moves(RuleBasedStateMachine):
     """Any order of moves.
 
@@ -117,7 +137,8 @@ class Moves(RuleBasedStateMachine):
     def __init__(self, sender: Sender, server: redis.Redis) -> None:
         super().__init__()
         server.flushdb()
-        self.sender, self.server, self.model = sender, server, Model()
+        self.model = Model()
+        self.sender, self.server = OneByOne(sender, self.model), server
         self.hands: dict[str, list[Claimed]] = {"w1": [], "w2": []}
         self.forgotten: list[Claimed] = []  # by workers that died, or were settled before
         self.unheard: list[Unheard] = []
@@ -141,6 +162,44 @@ class Moves(RuleBasedStateMachine):
     @rule(queue=queues, levels=st.lists(priorities, min_size=6, max_size=12))
     def enqueue_many(self, queue: str, levels: list[Priority]) -> None:
         self.enqueue([attrs.evolve(PLAIN, queue=queue, priority=level) for level in levels], arrives=True)
+
+    @rule(data=st.data(), jobs=new_jobs, ignore=st.sampled_from([False, False, True]))
+    def enqueue_with_dependencies(self, data: st.DataObject, jobs: list[NewJob], ignore: bool) -> None:
+        """A later one of the call may wait for an earlier one; rarely for one that does not exist."""
+        new: list[NewJob] = []
+        for job in map(self._named, jobs):
+            live = [known.new.id for known in self.model.of(*UNDER_WAY)][-4:]
+            known = [*live, *live, *list(self.model.jobs)[-4:], *(earlier.id for earlier in new)] or ["none"]
+            rare = ["own-1"] if data.draw(st.integers(0, 9)) == 0 else []
+            ids = data.draw(st.lists(st.sampled_from([*known, *rare]), max_size=3))
+            new.append(waiting_for(job, ids, ignore=ignore) if ids else job)
+        call = moves.enqueue(new)
+        if unknown := self.model.unknown(new):
+            with pytest.raises(DependencyNotFound, match=unknown):
+                self.sender.send(call)
+            return
+        answer = self.sender.send(call)
+        assert answer == [self.model.enqueue(job, delayed=job.due in LATER) for job in new]
+        self.enqueued.append((call, answer))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(
+        data=st.data(), n=st.integers(2, 6), ignore=st.booleans(), keep=st.sampled_from([HOUR, timedelta(0)])
+    )
+    def enqueue_many_that_wait_for_one(
+        self, data: st.DataObject, n: int, ignore: bool, keep: timedelta
+    ) -> None:
+        """More than one call tells, and each but the first may be waited for by the next."""
+        likely = [*self.model.of(*UNDER_WAY)[-4:], *self.model.of(FAILED, CANCELLED)[-2:]]
+        one = self._one(data, likely or [*self.model.jobs.values()]).new.id
+        jobs = [attrs.evolve(self._named(PLAIN), queue=data.draw(queues), keep_failed=keep) for _ in range(n)]
+        jobs = [waiting_for(job, [one], ignore=ignore) for job in jobs]
+        chained = data.draw(st.lists(st.sampled_from(jobs), max_size=4))
+        jobs += [waiting_for(self._named(PLAIN), [job.id], ignore=False) for job in chained]
+        call = moves.enqueue(jobs)
+        answer = self.sender.send(call)
+        assert answer == [self.model.enqueue(job, delayed=False) for job in jobs]
+        self.enqueued.append((call, answer))
 
     @precondition(lambda self: self.enqueued)
     @rule(data=st.data())
@@ -210,13 +269,15 @@ class Moves(RuleBasedStateMachine):
                 self.model.agrees(claimed)
             for job in held:
                 job.lease_over = False
-            dropped = [entry.entry for entry in reply.dropped if entry.queue == queue]
-            left[queue] = self.model.claim(
-                queue, max(0, n - len(held)), lost.token, given[len(held) :], dropped
-            )
+            more = max(0, n - len(held))
+            self.model.readied.discard(queue)
+            left[queue] = self.model.claim(queue, more, lost.token, given[len(held) :], expired(reply, queue))
+        left |= {queue: len(self.model.waiting(queue)) for queue in self.model.readied - self.model.paused}
+        self._dropped(reply.dropped)
         assert reply.refused == lost.refused
         assert reply.set_aside == ()
         assert dict(reply.left) == {queue: count for queue, count in left.items() if count}
+        self._runs_at(lost.worker, reply.jobs)
         if heard:
             self.unheard.remove(lost)
             self.hands[lost.worker] += reply.jobs
@@ -261,15 +322,18 @@ class Moves(RuleBasedStateMachine):
         reaped = self.sender.send(moves.reap(max_crashes=MAX_CRASHES, limit=limit))
         assert list(reaped.jobs) == self.model.reap(limit)
         assert reaped.set_aside == ()
+        self._dropped(reaped.dropped)
 
-    @precondition(lambda self: self.model.of(DELAYED, HELD) or self.model.ghosts)
+    @precondition(lambda self: self.model.of(DELAYED, HELD) or self.model.ghosts or self.model.untold)
     @rule(which=st.sampled_from([QUEUES, QUEUES[:1], QUEUES[1:]]), limit=st.sampled_from([1, 1000, 1000]))
     def promote(self, which: Sequence[str], limit: int) -> None:
         promotion = self.sender.send(moves.promote(which, limit=limit))
         assert promotion.promoted == self.model.promote(which, limit)
         delayed = [job for queue in which for job in self.model.of(DELAYED, queue=queue)]
-        assert (promotion.next_due is None) == (not delayed)
-        assert (promotion.next_due == timedelta(0)) == any(job.due for job in delayed)
+        at_once = bool(self.model.untold) or any(job.due for job in delayed)
+        assert (promotion.next_due is None) == (not delayed and not at_once)
+        assert (promotion.next_due == timedelta(0)) == at_once
+        self._dropped(promotion.dropped)
         assert promotion.paused.keys() == self.model.paused & set(which)
         assert promotion.set_aside == ()
         assert set(promotion.held) == self.model.groups(which)
@@ -297,12 +361,15 @@ class Moves(RuleBasedStateMachine):
             job.due = (self.model.moment - 100_000, job.new.id)  # before those that were postponed by nothing
             self.server.zadd(keys.delayed(job.new.queue), {job.new.id: self.model.moment})
 
-    @precondition(lambda self: self.model.of(COMPLETED, FAILED))
+    @precondition(lambda self: self.model.of(*ENDED))
     @rule(data=st.data())
     def an_ended_job_was_kept_long_enough(self, data: st.DataObject) -> None:
-        job = self._one(data, self.model.of(COMPLETED, FAILED))
+        job = self._one(data, self.model.of(*ENDED))
         self.model.expire(job)
-        self.server.delete(keys.job(job.new.id), keys.results(job.new.id))
+        job_id = job.new.id
+        self.server.delete(
+            keys.job(job_id), keys.results(job_id), keys.dependencies(job_id), keys.depends_on(job_id)
+        )
         self.server.zadd(STATE_KEYS[job.place](job.new.queue), {job.new.id: 1})
 
     # Operators and schedulers
@@ -331,12 +398,39 @@ class Moves(RuleBasedStateMachine):
             assert self.sender.send(moves.remove(job_id)) is STATES[job.place]
             self.model.remove(job)
 
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        running = [job.new.id for job in self.model.of(ACTIVE)]
+        apart = [job.new.id for job in self.model.of(HELD, DEFERRED, DELAYED)]
+        job_id = data.draw(
+            st.sampled_from([*running, *running, *apart, *list(self.model.jobs)[-5:], "own-1"])
+        )
+        job = self.model.jobs.get(job_id)
+        if job is None or job.place in ENDED:
+            with pytest.raises(JobNotFound if job is None else JobStateError):
+                self.sender.send(moves.cancel(job_id))
+            return
+        assert self.sender.send(moves.cancel(job_id)) is STATES[job.place]
+        if job.place == ACTIVE:
+            self.model.mark_cancelled(job)
+        else:
+            self.model.cancel(job)
+
+    @precondition(lambda self: any(self.model.cancels.values()))
+    @rule(data=st.data(), worker=workers)
+    def hear_of_cancels(self, data: st.DataObject, worker: str) -> None:
+        asked = self.model.cancels.setdefault(worker, set())
+        heard = data.draw(st.sets(st.sampled_from(sorted(asked)))) if asked else set()
+        reply = self.sender.send(moves.cancels(worker, [tuple(member.split(":")) for member in heard]))
+        asked -= heard
+        assert {f"{job_id}:{token}" for job_id, token in reply} == asked
+
     @rule(data=st.data(), attempts=st.integers(1, 3))
     def retry(self, data: st.DataObject, attempts: int) -> None:
-        ended = [job.new.id for job in self.model.of(COMPLETED, FAILED)]
+        ended = [job.new.id for job in self.model.of(*ENDED)]
         job_id = data.draw(st.sampled_from(ended + ended + [*self.model.jobs, "own-1"]))
         job = self.model.jobs.get(job_id)
-        if job is None or job.place not in (COMPLETED, FAILED):
+        if job is None or job.place not in ENDED:
             with pytest.raises(JobNotFound if job is None else JobStateError):
                 self.sender.send(moves.retry(job_id, attempts=attempts))
         elif holder := self.model.in_the_way(job):
@@ -350,8 +444,9 @@ class Moves(RuleBasedStateMachine):
     @rule(queue=queues, case=st.sampled_from([(False, 2), (False, 1000), (True, 1000)]))
     def drain(self, queue: str, case: tuple[bool, int]) -> None:
         delayed, limit = case
+        later = self.server.zrange(keys.delayed(queue), 0, -1) if delayed else []
         drained = self.sender.send(moves.drain(queue, delayed=delayed, limit=limit))
-        assert drained == self.model.drain(queue, delayed=delayed, limit=limit)
+        assert drained == self.model.drain(queue, delayed=[str(i, "ascii") for i in later], limit=limit)
 
     @rule(
         data=st.data(),
@@ -415,6 +510,8 @@ class Moves(RuleBasedStateMachine):
     def each_job_is_where_the_model_has_it_and_nowhere_else(self) -> None:
         self.model.moment += 1
         assert seen(self.server) == self.model.picture()
+        for job in self.model.of(DEFERRED):
+            assert job.outstanding == [*job.dependencies.values()].count("") > 0
 
     @invariant()
     def stats_agree(self) -> None:
@@ -442,7 +539,7 @@ class Moves(RuleBasedStateMachine):
     def _named(self, job: NewJob) -> NewJob:
         self.made += 1
         data = b"[%d]" % self.made
-        return attrs.evolve(job, id=job.id or f"job-{self.made}", own_id=bool(job.id), data=data)
+        return attrs.evolve(job, id=job.id or f"job-{self.made:04}", own_id=bool(job.id), data=data)
 
     def _one(self, data: st.DataObject, jobs: Sequence[Known]) -> Known:
         return data.draw(st.sampled_from(jobs))
@@ -466,13 +563,24 @@ class Moves(RuleBasedStateMachine):
         unheard, left = Unheard(call, worker, wants, turn.refused), {}
         for queue, n in wants.items():
             given = [claimed for claimed in turn.jobs if claimed.queue == queue]
-            dropped = [entry.entry for entry in turn.dropped if entry.queue == queue]
-            left[queue] = self.model.claim(queue, n, unheard.token, given, dropped)
+            self.model.readied.discard(queue)
+            left[queue] = self.model.claim(queue, n, unheard.token, given, expired(turn, queue))
+        left |= {queue: len(self.model.waiting(queue)) for queue in self.model.readied - self.model.paused}
+        self._dropped(turn.dropped)
+        self._runs_at(worker, turn.jobs)
         assert dict(turn.left) == {queue: count for queue, count in left.items() if count}
         if fate == "lost":
             self.unheard = [*self.unheard, unheard][-5:]
         else:
             self.hands[worker] += turn.jobs
+
+    def _dropped(self, dropped: Sequence[SetAside]) -> None:
+        of_dependencies = [(entry.queue, entry.entry) for entry in dropped if is_dependent(entry)]
+        assert sorted(of_dependencies) == sorted(self.model.dropped)
+
+    def _runs_at(self, worker: str, jobs: Sequence[Claimed]) -> None:
+        for claimed in jobs:
+            self.model.jobs[claimed.id].worker = worker
 
     def _dump(self) -> dict[Any, Any]:
         names = sorted(self.server.keys())
@@ -483,12 +591,35 @@ class Moves(RuleBasedStateMachine):
             return dict(zip(names, zip(*[iter(pipeline.execute())] * 2, strict=True), strict=True))
 
 
-STATE_KEYS: dict[str, Callable[[str], str]] = {COMPLETED: keys.completed, FAILED: keys.failed}
+STATE_KEYS: dict[str, Callable[[str], str]] = {
+    COMPLETED: keys.completed,
+    FAILED: keys.failed,
+    CANCELLED: keys.cancelled,
+}
+
+
+def is_dependent(dropped: SetAside) -> bool:
+    """Whether a job failed since its dependency did; otherwise it has expired."""
+    return dropped.reason.startswith("its dependency")
+
+
+def expired(turn: Turn, queue: str) -> list[str]:
+    """Ids of the queue's jobs that came too late."""
+    return [entry.entry for entry in turn.dropped if entry.queue == queue and not is_dependent(entry)]
+
+
+def waiting_for(job: NewJob, ids: Sequence[str], *, ignore: bool) -> NewJob:
+    """The job as it is enqueued with these dependencies."""
+    extra = {"dependency_id": ids[0], "dependency_ids": json.dumps(ids)}
+    if ignore:
+        extra["allow_dependency_failures"] = "1"
+    own = {} if "debounce" in job.extra else job.extra  # which nobody puts off while it waits for others
+    return attrs.evolve(job, extra={**own, **extra})
 
 
 def outcome(kind: Any, claimed: Claimed, delay: timedelta, blob: bytes) -> Settlement:
     """How a claimed job ended, with all that its kind may carry."""
-    postponed = kind in ("retry", "snooze")
+    postponed = kind in ("retry", "crashed", "snooze")
     group = GROUPS[bool(delay)] if kind == "hold" else ""
     return Settlement(
         kind,

@@ -16,6 +16,7 @@ import redis
 from cgjobs import keys
 from cgjobs.broker.values import Claimed, NewJob, Settlement
 from cgjobs.model import Priority
+from tests.proof.dependents import DEFERRED, Dependents
 
 QUEUES = ("alpha", "beta")
 SUBTYPE = "work.note"
@@ -23,12 +24,19 @@ MAX_CRASHES = 3
 AHEAD, PAST = True, False
 
 WAITING, ACTIVE, DELAYED, COMPLETED, FAILED = "queued", "started", "scheduled", "finished", "failed"
-HELD = "held"
+HELD, CANCELLED = "held", "canceled"
 GROUPS = ("type:work.note", "version:work.note:2")
-_REGISTRIES = {DELAYED: keys.delayed, COMPLETED: keys.completed, FAILED: keys.failed}
+_REGISTRIES = {
+    DELAYED: keys.delayed,
+    COMPLETED: keys.completed,
+    FAILED: keys.failed,
+    CANCELLED: keys.cancelled,
+    DEFERRED: keys.deferred,
+}
 _COUNTED = {
     "completed": "completed",
     "retry": "retried",
+    "crashed": "retried",
     "failed": "failed",
     "quarantine": "failed",
     "snooze": "snoozed",
@@ -53,6 +61,20 @@ class Known:
     lease_over: bool = False
     started: bool = False
     group: str = ""
+    worker: str = ""
+    cancel: bool = False
+    result: str = ""
+    created: int = 0
+    waited_for: bool = False
+    dependencies: dict[str, str] = attrs.field(factory=dict)  # how each ended
+    outstanding: int = 0
+    failed_dependencies: int = 0
+    dependency_bytes: int = 0
+    keeps_due: bool = False
+
+    @property
+    def ignores_failures(self) -> bool:
+        return "allow_dependency_failures" in self.new.extra
 
     @property
     def key(self) -> tuple[str, str] | None:
@@ -69,10 +91,9 @@ class Known:
 
 
 @attrs.define
-class Model:
+class Model(Dependents):
     """All jobs, where they are, and what was counted."""
 
-    jobs: dict[str, Known] = attrs.field(factory=dict)
     lines: dict[tuple[str, Priority], list[str]] = attrs.field(
         factory=lambda: {(queue, level): [] for queue in QUEUES for level in Priority}
     )
@@ -84,7 +105,7 @@ class Model:
     entries: Counter[str] = attrs.field(factory=Counter)
     paused: set[str] = attrs.field(factory=set)
     completed: Counter[str] = attrs.field(factory=Counter)
-    counters: Counter[str] = attrs.field(factory=Counter)
+    cancels: dict[str, set[str]] = attrs.field(factory=dict)
     slots: dict[str, int] = attrs.field(factory=dict)
     keyed: dict[tuple[str, str], tuple[str, bool]] = attrs.field(factory=dict)  # key -> id, for a time
     parts: dict[tuple[str, int], int] = attrs.field(factory=dict)  # jobs of a slot that is not complete
@@ -115,22 +136,28 @@ class Model:
     def enqueue(self, new: NewJob, *, delayed: bool) -> bool | str:
         if new.id in self.jobs:
             return False
-        job = Known(new, left=new.attempts - 1)
+        job = Known(new, left=new.attempts - 1, created=self.calls, keeps_due=delayed)
         holder = self._take(job)
         if holder and "debounce" in new.extra:
             first = self.jobs.get(holder)
             if first and "debounce" in first.new.extra:
                 if not first.started:
+                    self.instead[new.id] = holder
                     self._take_over(first, new)
                     return holder
                 holder = ""
                 self.keyed[new.queue, new.extra["unique"]] = (new.id, False)
         if holder:
+            self.instead[new.id] = holder
             return holder
         self.jobs[new.id] = job
         if new.own_id:
             del self.entries[new.id]
-        self._place(job, DELAYED if delayed else WAITING)
+        if "dependency_ids" in new.extra:
+            self._place(job, DEFERRED)
+            self.begin_waiting(job)
+        else:
+            self._place(job, DELAYED if delayed else WAITING)
         return True
 
     def claim(
@@ -148,20 +175,22 @@ class Model:
             assert self.late(job)
             self.counters[f"expired|{queue}"] += 1
             self._fail(job)
+            self.ended(job, "failed")
         for claimed in given:
             job = self.jobs[claimed.id]
             assert not self.late(job)
-            assert self.lines[queue, job.new.priority][0] == claimed.id, "first come, first served"
+            line = self.lines[queue, job.new.priority]
+            assert line[0] == claimed.id, "first come, first served"
             if not dropped:  # else nobody knows between which of these they were taken
                 self._keep_the_share(queue, job.new.priority)
-            self.lines[queue, job.new.priority].pop(0)
+            line.pop(0)
             job.place, job.token, job.lease_over, job.started = ACTIVE, token, False, True
             if job.until == "started":
                 self._release(job)
             self.agrees(claimed)
         if dropped:
             self.passed.clear()
-        return 0 if queue in self.paused or n == 0 else size - taken
+        return 0 if queue in self.paused or n == 0 else len(self.waiting(queue))
 
     def late(self, job: Known) -> bool:
         """Whether it must not start any more; a retry by hand lets it."""
@@ -173,6 +202,7 @@ class Model:
         told = (claimed.queue, claimed.data, claimed.retries_made, claimed.retries_left, claimed.recoveries)
         assert told == (job.new.queue, job.new.data, job.made, job.left, job.recoveries)
         assert (claimed.token, claimed.priority) == (job.token, job.new.priority.value)
+        assert dict(claimed.dependencies) == job.dependencies
 
     def settle(self, outcome: Settlement) -> bool:
         """Whether the outcome counts; if so the job has moved."""
@@ -181,19 +211,25 @@ class Model:
             self.counters[f"stale|{queue}|{outcome.subtype}"] += 1
             return False
         job = self.jobs[job_id]
+        if outcome.kind == "cancelled" or (job.cancel and outcome.kind not in ("completed", "quarantine")):
+            self.cancel(job)
+            return True
         self.counters[f"{_COUNTED[outcome.kind]}|{queue}|{outcome.subtype}"] += 1
         if outcome.kind == "completed":
             self.completed[queue] += 1
             if not job.new.keep_completed:
                 del self.entries[job_id]
             self.entries[job_id] += bool(outcome.blob)
+            job.result = outcome.blob.decode()
             if job.until == "done":
                 self._release(job)
             self._place(job, COMPLETED) if job.new.keep_completed else self.jobs.pop(job_id)
+            self.ended(job, "completed")
         elif outcome.kind in ("failed", "quarantine"):
             if outcome.kind == "quarantine":
                 self.counters[f"quarantined|{queue}"] += 1
             self._fail(job)
+            self.ended(job, "failed")
         elif outcome.kind == "hold":
             self._place(job, HELD)
             job.group = outcome.group
@@ -201,7 +237,8 @@ class Model:
         elif outcome.kind == "return":
             self._place(job, WAITING, front=True)
         else:
-            if outcome.kind == "retry":
+            if outcome.kind in ("retry", "crashed"):
+                job.recoveries += outcome.kind == "crashed"
                 self.entries[job_id] += 1
                 job.made, job.left = job.made + 1, max(0, job.left - 1)
             self._place(job, DELAYED)
@@ -216,12 +253,17 @@ class Model:
             queue, job_id = job.new.queue, job.new.id
             job.recoveries += 1
             self.counters[f"recovered|{queue}"] += 1
-            if job.recoveries >= MAX_CRASHES:
-                self.counters[f"failed|{queue}|{SUBTYPE}"] += 1
-                self._fail(job)
+            if job.cancel:
+                fate = "cancelled"
+                self.cancel(job)
+            elif job.recoveries >= MAX_CRASHES:
+                fate = "poison"
+                self.fail(job)
+                self.ended(job, "failed")
             else:
+                fate = "recovered"
                 self._place(job, WAITING, front=True)
-            fates.append((queue, job_id, "poison" if job.recoveries >= MAX_CRASHES else "recovered"))
+            fates.append((queue, job_id, fate))
         return fates
 
     def promote(self, queues: Sequence[str], limit: int) -> int:
@@ -232,6 +274,7 @@ class Model:
                 self._place(job, WAITING)
                 promoted += 1
             self.ghosts = {ghost for ghost in self.ghosts if ghost[1] != queue}
+        self.go_on_telling()
         return promoted
 
     def release(self, queue: str, group: str, limit: int) -> int:
@@ -247,6 +290,21 @@ class Model:
         self._leave(job)
         self._release(job)
         self.forget(job.new.id)
+        self.ended(job, "removed")
+
+    def cancel(self, job: Known) -> None:
+        """End it as cancelled."""
+        self._release(job)
+        self._place(job, CANCELLED)
+        self.counters[f"cancelled|{job.new.queue}"] += 1
+        if not job.new.keep_failed:
+            self.forget(job.new.id)
+        self.ended(job, "cancelled")
+
+    def mark_cancelled(self, job: Known) -> None:
+        """Somebody wants it cancelled while it runs."""
+        job.cancel = True
+        self.cancels.setdefault(job.worker, set()).add(f"{job.new.id}:{job.token}")
 
     def in_the_way(self, job: Known) -> str:
         """The job that has the key of one that shall be retried, if another one has it."""
@@ -259,13 +317,15 @@ class Model:
         job.new = attrs.evolve(job.new, extra=extra)
         if job.place == COMPLETED:  # its result must not be taken for that of the next run
             del self.entries[job.new.id]
-        job.made, job.left, job.recoveries = 0, attempts - 1, 0
-        self._place(job, WAITING)
+        job.made, job.left, job.recoveries, job.cancel, job.result = 0, attempts - 1, 0, False, ""
+        waits = "dependency_ids" in job.new.extra and self.wait_again(job)
+        self._place(job, DEFERRED if waits else WAITING)
 
-    def drain(self, queue: str, *, delayed: bool, limit: int) -> int:
+    def drain(self, queue: str, *, delayed: Sequence[str], limit: int) -> int:
+        """``delayed``: those to remove too, in the server's order."""
         held = [job_id for group in GROUPS for job_id in self.held[queue, group]]
         waiting = [self.jobs[job_id] for job_id in [*self.waiting(queue), *held]][:limit]
-        later = self.of(DELAYED, queue=queue) if delayed else []
+        later = [self.jobs[job_id] for job_id in delayed]
         for job in waiting + later:
             self.remove(job)
         return len(waiting + later)
@@ -277,6 +337,14 @@ class Model:
         """The time for which an ended job is kept is over: the server lets its hash go, not yet its entry."""
         self.ghosts.add((job.place, job.new.queue, job.new.id))
         self.forget(job.new.id)
+
+    def fail(self, job: Known) -> None:
+        self.counters[f"failed|{job.new.queue}|{SUBTYPE}"] += 1
+        self._fail(job)
+
+    def make_ready(self, job: Known) -> bool:
+        self._place(job, DELAYED if job.keeps_due else WAITING)
+        return not job.keeps_due
 
     def _fail(self, job: Known) -> None:
         self.entries[job.new.id] += 1
@@ -336,6 +404,10 @@ class Model:
         wanted: dict[str, Any] = {
             keys.waiting(queue, level): line for (queue, level), line in self.lines.items() if line
         }
+        wanted |= self.picture_of_dependents()
+        for worker, members in self.cancels.items():
+            if members:
+                wanted[keys.cancels(worker)] = sorted(members)
         for (queue, group), ids in self.held.items():
             if ids:
                 wanted[keys.held(f"{queue}:{group}")] = list(ids)
@@ -349,7 +421,8 @@ class Model:
                 wanted.setdefault(keys.active(queue), {})[f"{job_id}:{job.token}"] = AHEAD
                 wanted.setdefault(keys.LEASES, {})[job.lease] = PAST if job.lease_over else AHEAD
             elif job.place in _REGISTRIES:
-                wanted.setdefault(_REGISTRIES[job.place](queue), {})[job_id] = PAST if job.due else AHEAD
+                past = job.due or job.place == DEFERRED
+                wanted.setdefault(_REGISTRIES[job.place](queue), {})[job_id] = PAST if past else AHEAD
             wanted[keys.job(job_id)] = [
                 "deferred" if job.place == HELD else job.place,
                 job.token,
@@ -360,6 +433,9 @@ class Model:
                 job.new.data.decode(),
                 self._lasts(job_id),
                 job.group,
+                job.cancel,
+                job.waited_for,
+                [str(n) for n in (job.outstanding, job.failed_dependencies, job.dependency_bytes)],
             ]
         for (queue, key), (holder, timed) in self.keyed.items():
             wanted[keys.unique(f"{queue}:{key}")] = [holder, not timed]
@@ -372,7 +448,7 @@ class Model:
 
     def _lasts(self, job_id: str) -> bool:
         """What a job is and left behind has an end of its time only once the job has ended."""
-        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED, HELD)
+        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED, HELD, DEFERRED)
 
 
 _SEEN = """
@@ -387,11 +463,21 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     local members, all = {}, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #all, 2 do members[all[i]] = tonumber(all[i + 1]) > least end
     found[key] = members
+  elseif kind == 'set' and (string.find(key, ':dependents$') or string.find(key, '^cgjobs:cancels:')) then
+    found[key] = redis.call('SORT', key, 'ALPHA')
+  elseif string.find(key, '^rq:job::') then
+    found[key] = {redis.call('SORT', key, 'ALPHA'), redis.call('PTTL', key) == -1}
+  elseif string.find(key, '^cgjobs:dependencies:') then
+    local ends, all = {}, redis.call('HGETALL', key)
+    for i = 1, #all, 2 do ends[all[i]] = all[i + 1] end
+    found[key] = {ends, redis.call('PTTL', key) == -1}
   elseif string.find(key, '^rq:job:') then
     local f = redis.call('HMGET', key, 'status', 'token', 'origin', 'number_of_retries', 'retries_left',
-                         'recoveries', 'data', 'held')
+                         'recoveries', 'data', 'held', 'cancel', 'dependents', 'outstanding',
+                         'dependencies_failed', 'dependency_bytes')
     found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
-                  redis.call('PTTL', key) == -1, f[8] or ''}
+                  redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1',
+                  {f[11] or '0', f[12] or '0', f[13] or '0'}}
   elseif string.find(key, '^cgjobs:unique:') then
     found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}
   elseif string.find(key, '^rq:results:') then

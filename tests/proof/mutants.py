@@ -9,13 +9,12 @@ What it prints is the proof's own proof: a machine that finds none of them would
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from hypothesis import Phase
 
 from cgjobs.broker import library
 from tests.conftest import Server
-from tests.proof.play import play
+from tests.proof.play import loaded, play, with_own_digest
 
 EXAMPLES = 300
 
@@ -55,8 +54,7 @@ class Mutant:
         mutated = whole.replace(lua, lua.replace(self.text, self.replacement))
         if mutated == whole:
             raise LookupError(f"mutant {self.name!r}: {self.file} was edited since this process read it")
-        digest = hashlib.sha256(mutated.encode()).hexdigest()[:16]
-        return mutated.replace(library.digest(), digest)
+        return with_own_digest(mutated)
 
 
 MUTANTS = (
@@ -331,18 +329,222 @@ MUTANTS = (
         "for _, level in ipairs(LEVELS) do",
         "for _, level in ipairs({NORMAL}) do",
     ),
+    Mutant(
+        "cancel does not mark a running job",
+        "cancel.lua",
+        "redis.call('HSET', job_key(id), 'cancel', '1')",
+        "",
+    ),
+    Mutant("cancel tells no worker", "cancel.lua", "    safe('SADD', key, id .. ':' .. (f[7] or ''))\n", ""),
+    Mutant("cancel leaves the entry", "cancel.lua", "unlist(queue, id, level_of(f[3]), status, f[8])", ""),
+    Mutant(
+        "cancel leaves a held job in its group",
+        "cancel.lua",
+        "status, f[8])\n    local",
+        "status)\n    local",
+    ),
+    Mutant("cancel ignores the level", "cancel.lua", "level_of(f[3])", "NORMAL"),
+    Mutant("cancel tells no dependents", "cancel.lua", "ended(id, 'cancelled', f[9], f[10], ttl)", ""),
+    Mutant(
+        "cancel ends a failed job again",
+        "cancel.lua",
+        "elseif status == 'queued' or",
+        "elseif status == 'failed' or status == 'queued' or",
+    ),
+    Mutant(
+        "cancels tells a worker only once", "cancel.lua", "safe('SMEMBERS', key)", "safe('SPOP', key, 100)"
+    ),
+    Mutant(
+        "cancels ignores what the worker has heard",
+        "cancel.lua",
+        "do safe('SREM', key, args[i] .. ':' .. args[i + 1]) end",
+        "do end",
+    ),
+    Mutant(
+        "a cancelled job has no entry",
+        "prelude.lua",
+        "safe('ZADD', cancelled_key(queue), seconds(sec, usec, ttl * 1000), id)",
+        "",
+    ),
+    Mutant("a cancelled job is not counted", "prelude.lua", "  count('cancelled|' .. queue, 1)\n", ""),
+    Mutant(
+        "what completed is cancelled",
+        "settle.lua",
+        "if kind == 'completed' then\n        local",
+        "if kind == 'completed' and not f[10] then\n        local",
+    ),
+    Mutant(
+        "settle forgets that it shall be cancelled",
+        "settle.lua",
+        "(f[10] or kind == 'cancelled')",
+        "kind == 'cancelled'",
+    ),
+    Mutant(
+        "what is no job is cancelled", "settle.lua", "elseif kind ~= 'quarantine' and (f[10]", "elseif (f[10]"
+    ),
+    Mutant(
+        "a crash is not counted",
+        "settle.lua",
+        "whole(redis.call('HGET', key, 'recoveries')) + 1",
+        "whole(redis.call('HGET', key, 'recoveries'))",
+    ),
+    Mutant(
+        "a crash uses no attempt",
+        "settle.lua",
+        "elseif kind == 'retry' or kind == 'crashed' then",
+        "elseif kind == 'retry' then",
+    ),
+    Mutant("a retry counts as a crash", "settle.lua", "if kind == 'crashed' then", "if true then"),
+    Mutant(
+        "a completed job tells no dependents",
+        "settle.lua",
+        "ended(id, 'completed', f[11], f[12], ttl, blob)",
+        "",
+    ),
+    Mutant("a completed job tells no result", "settle.lua", "f[12], ttl, blob)", "f[12], ttl)"),
+    Mutant("a failed job tells no dependents", "settle.lua", "ended(id, 'failed', f[11], f[12], ttl)", ""),
+    Mutant(
+        "a job cancelled while it ran tells no dependents",
+        "settle.lua",
+        "ended(id, 'cancelled', f[11], f[12], ttl)",
+        "",
+    ),
+    Mutant("reap gives back what shall be cancelled", "reap.lua", "if f[10] then", "if false then"),
+    Mutant(
+        "poison tells no dependents",
+        "reap.lua",
+        "release(queue, f[9], id)\n          ended(id, 'failed', f[11], f[12], ttl)",
+        "release(queue, f[9], id)",
+    ),
+    Mutant("a removed job tells no dependents", "remove.lua", "ended(id, 'removed', f[6], f[7], 0)", ""),
+    Mutant("a drained job tells no dependents", "drain.lua", "ended(id, 'removed', f[3], f[4], 0)", ""),
+    Mutant("retry does not wait again", "retry.lua", "f[7] and wait_again(id, f[8]) > 0", "false"),
+    Mutant("retry keeps the wish to cancel", "retry.lua", "'expires_at', 'cancel',", "'expires_at',"),
+    Mutant("promote does not go on telling", "promote.lua", "  go_on_telling()\n", ""),
+    Mutant(
+        "promote does not say that ends are left",
+        "promote.lua",
+        "if safe('LLEN', ENDINGS) > 0 then next_due = 0 end",
+        "",
+    ),
+    Mutant(
+        "an unknown dependency is waited for",
+        "dependents.lua",
+        "if not adding[dependency] and not exists(dependency) then",
+        "if false then",
+    ),
+    Mutant(
+        "a dependency named twice counts twice",
+        "dependents.lua",
+        "if safe('SADD', depends_on_key(id), dependency) == 1 then",
+        "if safe('SADD', depends_on_key(id), dependency) >= 0 then",
+    ),
+    Mutant(
+        "what has ended is waited for",
+        "dependents.lua",
+        "  if how then\n    note_end",
+        "  if false then\n    note_end",
+    ),
+    Mutant(
+        "what is gone is waited for",
+        "dependents.lua",
+        "if not f or not f[1] then return 'removed' end",
+        "if not f or not f[1] then return nil end",
+    ),
+    Mutant(
+        "a dependent runs though its dependency failed",
+        "dependents.lua",
+        "how ~= 'completed' and f[6] ~= '1' then return fail",
+        "false then return fail",
+    ),
+    Mutant(
+        "a dependent that takes failures fails",
+        "dependents.lua",
+        "how ~= 'completed' and f[6] ~= '1' then return fail",
+        "how ~= 'completed' then return fail",
+    ),
+    Mutant(
+        "a dependent runs after the first end",
+        "dependents.lua",
+        "if left <= 0 then undefer",
+        "if true then undefer",
+    ),
+    Mutant(
+        "a dependent that is ready keeps its entry",
+        "dependents.lua",
+        "  safe('ZREM', deferred_key(queue), id)\nend",
+        "end",
+    ),
+    Mutant(
+        "a dependent that failed keeps its entry",
+        "dependents.lua",
+        "  safe('ZREM', deferred_key(queue), id)\n  release",
+        "  release",
+    ),
+    Mutant("a dependent forgets its delay", "dependents.lua", "if at_ms and at_ms >", "if false and at_ms >"),
+    Mutant(
+        "a dependent goes to the front",
+        "dependents.lua",
+        "push(queue, level, id, false)",
+        "push(queue, level, id, true)",
+    ),
+    Mutant("a dependent that is ready wakes nobody", "dependents.lua", "    wake(queue)\n", ""),
+    Mutant(
+        "the worker that settles does not hear of dependents",
+        "dependents.lua",
+        "    readied[queue] = true\n",
+        "",
+    ),
+    Mutant(
+        "the end of a dependent tells nobody",
+        "dependents.lua",
+        "  ended(id, 'failed', f[10], f[11], ttl)\n",
+        "",
+    ),
+    Mutant(
+        "the rest of the dependents is forgotten",
+        "dependents.lua",
+        "if told >= DEPENDENTS_AT_ONCE and",
+        "if false and",
+    ),
+    Mutant("one call tells all dependents", "dependents.lua", "      told = told + #some\n", ""),
+    Mutant(
+        "a dependent that was told stays among them",
+        "dependents.lua",
+        "        safe('SREM', key, dependent)\n",
+        "",
+    ),
+    Mutant(
+        "an old end is told of a job that was retried",
+        "dependents.lua",
+        "if f and f[1] and not ENDED[f[1]] then",
+        "if false then",
+    ),
+    Mutant(
+        "retry waits for a younger job of the same id",
+        "dependents.lua",
+        "(f[2] or '') <= (created or '')",
+        "true",
+    ),
+    Mutant(
+        "a dependent hears twice of one dependency",
+        "dependents.lua",
+        "if before ~= '' then return nil end",
+        "if not before then return nil end",
+    ),
+    Mutant(
+        "an ended job keeps its dependencies for ever",
+        "dependents.lua",
+        "    redis.call('EXPIRE', dependencies_key(id), ttl)\n",
+        "",
+    ),
+    Mutant(
+        "retry lets the dependencies go",
+        "dependents.lua",
+        "  redis.call('PERSIST', dependencies_key(id))\n",
+        "",
+    ),
 )
-
-
-@contextmanager
-def loaded(source: str) -> Iterator[None]:
-    """Inside, this process loads this library."""
-    whole, digest = library.source, library.digest
-    library.source, library.digest = lambda: source, lambda: source.split("'")[3]  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        library.source, library.digest = whole, digest
 
 
 def killed_by(source: str, url: str, examples: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.proof.play import play
 
-EXAMPLES = int(os.environ.get("CGJOBS_PROOF_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "150"))
 
 
 @pytest.mark.slow

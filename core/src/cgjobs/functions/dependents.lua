@@ -17,10 +17,12 @@ local function note_end(id, dependency, how, blob)
   safe('HSET', dependencies_key(id), dependency, value)
 end
 
--- How a job that is kept ended, and its result; nil for one that has not.
+-- How a job ended, and its result; nil for one that has not. One that is not there was removed: it ended in this very
+-- call, and is not kept.
 local function end_of(id)
   local f = job_fields(id, 'status')
-  local how = f and f[1] and ENDED[f[1]]
+  if not f or not f[1] then return 'removed' end
+  local how = ENDED[f[1]]
   if how ~= 'completed' then return how end
   local last = safe('XREVRANGE', results_key(id), '+', '-', 'COUNT', 1)[1]
   local fields, blob = last and last[2] or {}, ''
@@ -98,10 +100,9 @@ local function tell(id, dependency, how, blob, sec, usec)
   if not f or f[1] ~= 'deferred' or f[13] or not f[2] or not f[11] then return nil end
   local key = dependencies_key(id)
   local before = safe('HGET', key, dependency)
-  if not before then return nil end
+  if before ~= '' then return nil end -- it never waited for that one, or does no more
   note_end(id, dependency, how, blob)
   if how ~= 'completed' and f[6] ~= '1' then return fail_dependent(f[2], id, f, dependency, how, sec, usec) end
-  if before ~= '' then return nil end -- it was retried by hand, and has ended again
   if how ~= 'completed' then increment(job_key(id), 'dependencies_failed', 1) end
   local left = redis.pcall('HINCRBY', job_key(id), 'outstanding', -1)
   if type(left) ~= 'number' then -- somebody wrote it: count again
@@ -215,10 +216,10 @@ local function wait_again(id, created)
     local dependency, before = all[i], all[i + 1]
     if string.sub(before, 1, 9) ~= 'completed' then
       local f = job_fields(dependency, 'status', 'created_at', 'batch')
-      if not (f and f[1]) then
-        note_end(id, dependency, before == '' and 'removed' or before)
-      elseif ENDED[f[1]] or (f[2] or '') <= (created or '') or f[3] == id then
+      if f and f[1] and (ENDED[f[1]] or (f[2] or '') <= (created or '') or f[3] == id) then
         if not wait_for(id, dependency) then outstanding = outstanding + 1 end
+      else -- it is gone, also where another one has its id now
+        note_end(id, dependency, before == '' and 'removed' or before)
       end
     end
   end
