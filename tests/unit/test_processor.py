@@ -9,7 +9,7 @@ import pytest
 
 from cgjobs import Config, Cron, Processor, Rate
 from cgjobs.config import QueueConfig
-from cgjobs.operations import queue_config
+from cgjobs.preparation import queue_config
 from tests.jobs import registry
 
 

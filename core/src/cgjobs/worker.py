@@ -38,8 +38,8 @@ from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
-from cgjobs.operations import queue_config
 from cgjobs.plugins import Registry
+from cgjobs.preparation import queue_config
 from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run

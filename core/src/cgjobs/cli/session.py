@@ -99,7 +99,7 @@ class Session:
 
     def max_length(self, name: str) -> int | None:
         """How many jobs a queue may have; None for no limit, and where only the broker knows the queue."""
-        from cgjobs.operations import queue_config
+        from cgjobs.preparation import queue_config
 
         try:
             return queue_config(self.config, self.registry, name).max_length
