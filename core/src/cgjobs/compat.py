@@ -26,8 +26,8 @@ from cgjobs.codec import PERFORM, Codec
 from cgjobs.config import Config
 from cgjobs.model import Backoff
 from cgjobs.once import Move
-from cgjobs.operations import queue_config
 from cgjobs.plugins import Registry
+from cgjobs.preparation import queue_config
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
 from cgjobs.retry_rules import asked_wait

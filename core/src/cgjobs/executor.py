@@ -30,9 +30,9 @@ from cgjobs.event import Event
 from cgjobs.isolation import Children, Crashed, NotStarted, Reported
 from cgjobs.marks import Send, WorkerMarks
 from cgjobs.model import Backoff
-from cgjobs.operations import queue_config
 from cgjobs.outcomes import Discard, JobTimeout
 from cgjobs.plugins import Registry
+from cgjobs.preparation import queue_config
 from cgjobs.redaction import redact
 from cgjobs.resources import Resources
 from cgjobs.retry_rules import NO_RULES, asked_wait

@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import attrs
-import orjson
 
-from cgjobs import pausing, unique_key
-from cgjobs.broker import Steps, lines, moves, pages, reads, values
+from cgjobs import pausing
+from cgjobs.broker import Ahead, Steps, lines, moves, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
-from cgjobs.config import MEMORY_SHARE, Config, QueueConfig
+from cgjobs.config import MEMORY_SHARE, Config
 from cgjobs.duration import format_duration
 from cgjobs.errors import (
     BrokerFull,
+    CgjobsError,
     Fault,
     InvalidOption,
     JobFailed,
     JobNotFound,
     QueueFull,
-    QueueNotFound,
     WaitTimeout,
 )
 from cgjobs.event import Event
-from cgjobs.model import Backoff, Job, JobState, Keep, LogLine, Priority, QueueStats, WorkerInfo
+from cgjobs.model import Job, JobState, LogLine, QueueStats, WorkerInfo
 from cgjobs.options import JobOptions
 from cgjobs.plugins import Registry
+from cgjobs.preparation import Preparation, queue_config
 from cgjobs.spread import spread_out
-from cgjobs.subtype import Subtype
 
 BATCH = 500
 """Most jobs in one call: the broker serves nobody else meanwhile."""
 _BATCH_BYTES = 1024 * 1024  # most of their data; a job that has more goes alone
 _TICK = timedelta(seconds=1)  # a waiter looks this often even when it was told nothing
-
-
-def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
-    """The configuration of a queue: the configured one, else its processor's defaults.
-
-    Raises:
-        QueueNotFound: Neither is there.
-    """
-    if found := config.queues.get(name):
-        return found
-    if processor := registry.processors.get(name):
-        return QueueConfig(
-            name,
-            concurrency=processor.concurrency,
-            attempts=processor.attempts,
-            backoff=processor.backoff,
-        )
-    raise QueueNotFound(name, {*config.queues, *registry.processors})
 
 
 def batches(prepared: Sequence[tuple[NewJob, Job]]) -> Iterator[Sequence[tuple[NewJob, Job]]]:
@@ -68,18 +48,6 @@ def batches(prepared: Sequence[tuple[NewJob, Job]]) -> Iterator[Sequence[tuple[N
             start, size = at, len(new.data)
     if start < len(prepared):
         yield prepared[start:]
-
-
-def dump_backoff(backoff: Backoff) -> str:
-    """A backoff as it stands in a job's hash."""
-    return orjson.dumps(
-        {
-            "kind": backoff.kind,
-            "delay": format_duration(backoff.delay),
-            "ceiling": format_duration(backoff.ceiling),
-            "jitter": backoff.jitter,
-        }
-    ).decode()
 
 
 @attrs.frozen
@@ -100,10 +68,7 @@ class Operations:
 
     def new_job(self, payload: object, options: JobOptions) -> tuple[NewJob, Job]:
         """A payload checked and made ready to be enqueued, and the job as it will be."""
-        subtype = self.registry.subtype_for(payload)
-        if options.limit_key is None and (key := subtype.limit_key(payload)) is not None:
-            options = attrs.evolve(options, limit_key=key)
-        return self._prepare(subtype, self.codec.dump(subtype, payload), options)
+        return self._preparation(options).prepare(payload)
 
     def new_jobs(
         self, payloads: Iterable[object], options: JobOptions, spread: timedelta | None = None
@@ -113,7 +78,8 @@ class Operations:
         Raises:
             InvalidOption: They would share an id, or ``spread`` is out of range or comes with ``debounce``.
         """
-        prepared = [self.new_job(payload, options) for payload in payloads]
+        prepare = self._preparation(options).prepare
+        prepared = [prepare(payload) for payload in payloads]
         if spread is not None:
             prepared = spread_out(prepared, spread)
         if options.job_id is not None and len(prepared) > 1:
@@ -128,54 +94,8 @@ class Operations:
         subtype = self.registry.subtype(name)
         return self.new_job(self.codec.load(subtype, data), options)
 
-    def _prepare(
-        self, subtype: Subtype[Any, Any], wire: Mapping[str, Any], options: JobOptions
-    ) -> tuple[NewJob, Job]:
-        if subtype.unique_by:
-            options = unique_key.keyed(subtype, wire, options)
-        options.check()
-        queue = queue_config(self.config, self.registry, subtype.job_type)
-        job_id = options.job_id or secrets.token_hex(16)
-        correlation_id = options.correlation_id or secrets.token_hex(16)
-        timeout = options.timeout or subtype.timeout or queue.timeout
-        attempts = options.attempts or subtype.attempts or queue.attempts
-        priority = Priority(options.priority)
-        extra = options.extra()
-        if options.timeout is not None:
-            extra["timeout_ms"] = str(values.milliseconds(options.timeout))
-        if options.backoff is not None:
-            extra["backoff"] = dump_backoff(options.backoff)
-        completed = _kept(options.keep_completed, queue.keep_completed, extra, "result_max")
-        failed = _kept(options.keep_failed, queue.keep_failed, extra, "failure_max")
-        new = NewJob(
-            queue=queue.name,
-            id=job_id,
-            own_id=options.job_id is not None,
-            priority=priority,
-            due=options.due,
-            data=self.codec.pack(subtype.name, wire, correlation_id, subtype.version),
-            description=self.codec.describe(subtype, wire),
-            timeout=timeout,
-            attempts=attempts,
-            keep_completed=completed,
-            keep_failed=failed,
-            extra=extra,
-        )
-        job = Job(
-            id=job_id,
-            queue=queue.name,
-            name=subtype.name,
-            state=_state(options),
-            depends_on=options.dependency_ids,
-            payload=wire,
-            priority=priority,
-            attempts=attempts,
-            correlation_id=correlation_id,
-            timeout=timeout,
-            tags=tuple(dict.fromkeys(options.tags)),
-            payload_version=subtype.version,
-        )
-        return new, job
+    def _preparation(self, options: JobOptions) -> Preparation:
+        return Preparation(self.config, self.registry, self.codec, options)
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
         """Add jobs, in `batches`. A taken id adds nothing and gives the job that has it.
@@ -186,22 +106,23 @@ class Operations:
             BrokerFull: The server's memory is used up; nothing of the call was added.
         """
         jobs: list[Job] = []
-        for batch in batches(prepared):
-            limits = self.limits_for(new.queue for new, _ in batch)
-            try:
-                added = yield moves.enqueue((new for new, _ in batch), limits)
-            except QueueFull as full:
-                raise QueueFull(full.queue, full.waiting, full.max_length, [job.id for job in jobs]) from None
-            except BrokerFull as full:
-                raise BrokerFull(str(full), [job.id for job in jobs]) from None
-            for (_, job), answer in zip(batch, added, strict=True):
-                if answer is True:
-                    jobs.append(job)
-                    self.tell(Event("job_enqueued", job.queue, job.id, job.name, job.correlation_id))
-                else:
-                    holder = answer or job.id  # of its unique key, or of its id
-                    existing = yield reads.job(holder)
-                    jobs.append(attrs.evolve(existing or attrs.evolve(job, id=holder), duplicate=True))
+        parts = list(batches(prepared))
+        limits = self.limits_for({new.queue for new, _ in prepared})
+        # Where one may be refused, those after it must not be under way: who enqueues is told what was added.
+        together = [parts] if not limits.most else [[part] for part in parts]
+        for group in together:
+            answers = yield Ahead(moves.enqueue((new for new, _ in part), limits) for part in group)
+            for part, answer in zip(group, answers, strict=False):
+                if isinstance(answer, CgjobsError):
+                    raise _with_added(answer, [job.id for job in jobs])
+                for (_, job), added in zip(part, answer, strict=True):
+                    if added is True:
+                        jobs.append(job)
+                        self.tell(Event("job_enqueued", job.queue, job.id, job.name, job.correlation_id))
+                    else:
+                        holder = added or job.id  # of its unique key, or of its id
+                        existing = yield reads.job(holder)
+                        jobs.append(attrs.evolve(existing or attrs.evolve(job, id=holder), duplicate=True))
         return jobs
 
     def limits_for(self, queues: Iterable[str]) -> values.ProducerLimits:
@@ -373,21 +294,13 @@ def check_page(offset: int, limit: int) -> None:
         raise InvalidOption("the page", faults)
 
 
-def _kept(
-    own: timedelta | Keep | None, default: timedelta | Keep, extra: dict[str, str], field: str
-) -> timedelta:
-    kept = default if own is None else own
-    if isinstance(kept, timedelta):
-        return kept
-    if kept.count is not None:
-        extra[field] = str(kept.count)
-    return kept.age
-
-
-def _state(options: JobOptions) -> JobState:
-    if options.depends_on:
-        return JobState.DEFERRED
-    return JobState.DELAYED if options.is_later else JobState.WAITING
+def _with_added(error: CgjobsError, ids: list[str]) -> CgjobsError:
+    match error:
+        case QueueFull():
+            return QueueFull(error.queue, error.waiting, error.max_length, ids)
+        case BrokerFull():
+            return BrokerFull(str(error), ids)
+    return error
 
 
 def _gone(job_id: str, events: Iterable[Sequence[str]]) -> None:

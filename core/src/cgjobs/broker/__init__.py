@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cgjobs.broker import moves, pages, reads, replies, values
-from cgjobs.broker.call import Call, Steps
+from cgjobs.broker.call import Ahead, Call, Steps
 from cgjobs.broker.connection import address
 from cgjobs.broker.sender import AsyncSender, Sender
 
 __all__ = [
+    "Ahead",
     "AsyncSender",
     "Call",
     "Sender",

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from cgjobs.broker import library
+from cgjobs.broker.library import PREFIX
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,10 +51,10 @@ def rest(seconds: float) -> Call[None]:
 
 @attrs.frozen
 class Ahead(Generic[T]):
-    """Calls that do not need each other's replies; the reply to it is the list of theirs.
+    """Calls that do not need each other's replies.
 
-    A sender may send one before it has the reply to the one before, so that the broker works while the next
-    one is made ready.
+    The reply to it is the list of theirs; the last one may be the error that ended it. A sender may send
+    one before it has the reply to the one before, so that the broker works while the next one is made ready.
 
     Args:
         calls: The calls, each of one command, made when they are sent.
@@ -73,9 +73,40 @@ def together(commands: Iterable[Command], parse: Callable[[list[Any]], T]) -> Ca
 
 def fcall(name: str, *args: Any) -> Command:
     """The command that calls one of our functions."""
-    return ("FCALL", library.function(name), 0, *args)
+    return ("FCALL", PREFIX + name, 0, *args)
 
 
 def fcall_ro(name: str, *args: Any) -> Command:
     """The command that calls one of our functions that only read."""
-    return ("FCALL_RO", library.function(name), 0, *args)
+    return ("FCALL_RO", PREFIX + name, 0, *args)
+
+
+_READS = frozenset(
+    [
+        "EXISTS",
+        "FCALL_RO",
+        "GET",
+        "HGET",
+        "HGETALL",
+        "HMGET",
+        "INFO",
+        "LLEN",
+        "LRANGE",
+        "SCAN",
+        "SCARD",
+        "SMEMBERS",
+        "TIME",
+        "XLEN",
+        "XRANGE",
+        "XREVRANGE",
+        "ZCARD",
+        "ZRANGE",
+        "ZREVRANGE",
+        "ZSCORE",
+    ]
+) | {"FUNCTION LIST"}
+
+
+def reads_only(commands: Iterable[Command]) -> bool:
+    """Whether these can be sent one by one when a full server takes no transaction, not even of reads."""
+    return all(command[0] in _READS for command in commands)

@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from typing import Any, TypeVar
 
 import attrs
 from redis import exceptions
 
 from cgjobs.broker import library
-from cgjobs.broker.call import Ahead, Call, Command, Steps
+from cgjobs.broker.call import Ahead, Call, Command, Steps, fcall_ro, reads_only
 from cgjobs.broker.connection import (
     IdleConnections,
     connect,
@@ -82,10 +83,10 @@ class Sender:
                 pause = _PAUSE
             commands = call.again
 
-    def send_ahead(self, ahead: Ahead[T]) -> list[T]:
-        """Send calls, each before the reply to the one before is read; raises like `send`."""
+    def send_ahead(self, ahead: Ahead[T]) -> list[T | CgjobsError]:
+        """Send calls, each before the reply to the one before is read; see `Ahead`. Does not raise."""
         calls, made = iter(ahead.calls), deque[Call[T]]()
-        replies: list[T] = []
+        replies: list[T | CgjobsError] = []
 
         def commands() -> Iterator[Command]:
             for call in calls:
@@ -93,14 +94,25 @@ class Sender:
                 [command] = call.commands
                 yield command
 
+        answered = time.monotonic()
         try:
             with translated(self._config), closing(self._idle.execute_ahead(commands())) as found:
                 for reply in found:
-                    replies.append(made[0].parse(reply))
+                    replies.append(made[0].parse(_readable(reply)))
                     made.popleft()
-        except BrokerError:  # once more one by one, which tells what is wrong if it still is
-            replies.extend(self.send(attrs.evolve(call, commands=call.again)) for call in made)
-        return replies + [self.send(call) for call in calls]
+                    answered = time.monotonic()
+        except CgjobsError as error:
+            silence = time.monotonic() - answered
+            if isinstance(error, BrokerUnavailable) and silence >= self._config.timeout.total_seconds():
+                return [*replies, error]
+            # Those under way once more, one by one: this tells what is wrong if it still is.
+            again = (attrs.evolve(call, commands=call.again) for call in made)
+            for call in chain(again, calls):
+                try:
+                    replies.append(self.send(call))
+                except CgjobsError as error:
+                    return [*replies, error]
+        return replies
 
     def step(self, step: Call[Any] | Ahead[Any]) -> Any:
         """Carry out one step of an operation."""
@@ -127,10 +139,18 @@ class Sender:
                     return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            pipeline = self._client.pipeline(transaction=True)
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            return [_readable(reply) for reply in pipeline.execute(raise_on_error=False)]
+            try:
+                return self._pipeline(commands, transaction=True)
+            except exceptions.OutOfMemoryError:
+                if not reads_only(commands):
+                    raise
+                return self._pipeline(commands, transaction=False)
+
+    def _pipeline(self, commands: tuple[Command, ...], *, transaction: bool) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=transaction)
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        return [_readable(reply) for reply in pipeline.execute(raise_on_error=False)]
 
     def load_functions(self) -> str:
         """Check the server and load this release's functions where they are missing or other ones.
@@ -155,7 +175,7 @@ class Sender:
 
     def _digest(self) -> str | None:
         try:
-            reply = self._once((("FCALL_RO", library.function("digest"), 0),))
+            reply = self._once((fcall_ro("digest"),))
         except FunctionsMissing:
             return None
         return str(reply, "ascii")
@@ -200,9 +220,15 @@ class AsyncSender:
 
     async def step(self, step: Call[Any] | Ahead[Any]) -> Any:
         """Carry out one step of an operation."""
-        if isinstance(step, Ahead):
-            return [await self.send(call) for call in step.calls]
-        return await self.send(step)
+        if not isinstance(step, Ahead):
+            return await self.send(step)
+        replies: list[Any] = []
+        for call in step.calls:
+            try:
+                replies.append(await self.send(call))
+            except CgjobsError as error:
+                return [*replies, error]
+        return replies
 
     async def run(self, steps: Steps[T]) -> T:
         """Carry out an operation of several calls."""
@@ -226,10 +252,18 @@ class AsyncSender:
                     return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            pipeline = self._client.pipeline(transaction=True)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
+            try:
+                return await self._pipeline(commands, transaction=True)
+            except exceptions.OutOfMemoryError:
+                if not reads_only(commands):
+                    raise
+                return await self._pipeline(commands, transaction=False)
+
+    async def _pipeline(self, commands: tuple[Command, ...], *, transaction: bool) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=transaction)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
 
     async def load_functions(self) -> str:
         """Check the server and load the functions; returns and raises like `Sender.load_functions`."""
