@@ -500,10 +500,11 @@ class Moves(RuleBasedStateMachine):
             for job in jobs:
                 self.model.enqueue(job, delayed=job.due in LATER)
             begun += len(jobs)
-            self.model.parts = {key: n for key, n in self.model.parts.items() if key[0] != schedule}
-            if last:
+            if last:  # a later slot that was begun stays so
                 self.model.slots[schedule] = slot
+                self.model.parts.pop((schedule, slot), None)
             else:
+                self.model.parts = {key: n for key, n in self.model.parts.items() if key[0] != schedule}
                 self.model.parts[schedule, slot] = begun
             assert fired.state == ("fired" if last else "begun")
         else:
