@@ -22,6 +22,7 @@ from cgjobs.worker import Worker
 from tests.jobs import AT_ONCE, config, registry
 
 LEASE, REAP, GRACE = timedelta(seconds=1), timedelta(seconds=0.2), timedelta(seconds=0.3)
+CAP = 3  # of the queue capped: so many run over all workers
 WRITTEN = 1.5  # seconds after which a checkpoint is certainly written
 
 
@@ -115,10 +116,29 @@ async def sms(payload: Sms, ctx: Context) -> None:
         await asyncio.sleep(60)
 
 
+@attrs.frozen
+class Hold:
+    """Which file to append to, and how long to run, in seconds."""
+
+    file: str
+    seconds: float
+
+
+@subtype("capped.hold")
+async def hold(payload: Hold, ctx: Context) -> None:
+    """Say when it starts and when it ends."""
+    note(payload.file, f"start {ctx.job.id} {time.monotonic()} {os.getpid()}")
+    await asyncio.sleep(payload.seconds)
+    note(payload.file, f"end {ctx.job.id} {time.monotonic()} {os.getpid()}")
+
+
 def provided() -> Registry:
     """The plugins of workers and children."""
-    processors = [Processor("work", concurrency=2, backoff=AT_ONCE)]
-    return registry(batch, isolated_batch, charge, sms, processors=processors)
+    processors = [
+        Processor("work", concurrency=2, backoff=AT_ONCE),
+        Processor("capped", concurrency=4, max_running=CAP),
+    ]
+    return registry(batch, isolated_batch, charge, sms, hold, processors=processors)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from cgjobs import Context, Discard, Processor, Retry, Snooze, hookimpl, subtype
+from cgjobs import Context, Discard, Processor, RateLimited, Retry, Snooze, hookimpl, subtype
 from cgjobs.outcomes import JobCancelled
 from cgjobs.plugins import Registry
 from tests.jobs import AT_ONCE, registry
@@ -125,6 +125,10 @@ class Things:
     @staticmethod
     def snooze(_: str, ctx: Context) -> None:
         raise Snooze(timedelta(hours=2), "quiet hours")
+
+    @staticmethod
+    def limited(scope: str, ctx: Context) -> None:
+        raise RateLimited(timedelta(hours=1), "429 from them", scope=scope)  # type: ignore[arg-type]
 
     @staticmethod
     def discard(_: str, ctx: Context) -> None:

@@ -102,3 +102,34 @@ def test_versions_are_shown_with_the_plugins(cgjobs: Cli) -> None:
     found = {plugin["name"]: plugin for plugin in cgjobs("plugins", "--json").json}
 
     assert found["shop"]["payloadVersions"] == {"shop.order": 1}
+
+
+def test_a_queue_that_a_rate_limit_holds_shows_until_when_and_the_doctor_warns(
+    cgjobs: Cli, order: str, redis_url: str
+) -> None:
+    with raw(redis_url) as broker:
+        broker.hset("cgjobs:queue:shop", "until", "4102444800000")
+
+    [row] = [line for line in cgjobs("queues").out.splitlines() if line.startswith("shop")]
+    found = {finding["check"]: finding for finding in cgjobs("doctor", "--json").json}
+
+    assert row.endswith("until 2100-01-01 00:00:00Z")
+    assert "limited:   until 2100-01-01 00:00:00Z" in cgjobs("queue", "stats", "shop").out
+    assert cgjobs("queue", "stats", "shop", "--json").json["limitedUntil"].startswith("2100-01-01T00:00:00")
+    assert found["limited"]["level"] == "warn"
+    assert "shop (until 2100-01-01 00:00:00Z)" in found["limited"]["message"]
+    assert "queue resume" in found["limited"]["advice"]
+    assert cgjobs("queue", "resume", "shop").code == 0
+    assert "limited:" not in cgjobs("queue", "stats", "shop").out
+
+
+def test_the_doctor_warns_of_a_queue_that_is_full(cgjobs: Cli, order: str) -> None:
+    (cgjobs.directory / "cgjobs.toml").write_text("[queues.shop]\nmax_length = 1\n")
+
+    found = {finding["check"]: finding for finding in cgjobs("doctor", "--json").json}
+    refused = cgjobs("enqueue", "shop.order", "--amount", "5", "--customer", "eve")
+
+    assert found["full"]["level"] == "warn"
+    assert "shop (1 jobs, max_length 1)" in found["full"]["message"]
+    assert refused.code != 0
+    assert "max_length" in refused.err or "at most 1" in refused.err

@@ -375,10 +375,10 @@ def test_a_deferred_job_can_be_removed(redis_url: str) -> None:
 # Many
 
 
-def test_three_thousand_dependents_are_told_a_thousand_a_call(redis_url: str) -> None:
+def test_six_hundred_dependents_are_told_two_hundred_a_call(redis_url: str) -> None:
     with Client(config(redis_url), registry()) as client:
         first = client.enqueue(Note("1"))
-        client.enqueue_many([Note()] * 3000, depends_on=[first])
+        client.enqueue_many([Note()] * 600, depends_on=[first])
         sender = Sender(redis_config(redis_url))
         waiting = []
 
@@ -388,10 +388,10 @@ def test_three_thousand_dependents_are_told_a_thousand_a_call(redis_url: str) ->
             sender.send(moves.promote(["work"]))
 
         sender.close()
-        assert waiting == [1000, 2000, 3000, 3000]
+        assert waiting == [200, 400, 600, 600]
 
 
-def test_a_cascade_goes_on_a_thousand_jobs_a_call(redis_url: str) -> None:
+def test_a_cascade_goes_on_two_hundred_jobs_a_call(redis_url: str) -> None:
     with Client(config(redis_url), registry()) as client:
         first = client.enqueue(Note("1"))
         middle = client.enqueue_many([Note()] * 700, depends_on=[first])
@@ -400,12 +400,12 @@ def test_a_cascade_goes_on_a_thousand_jobs_a_call(redis_url: str) -> None:
         failed = []
 
         settle(redis_url, claim(redis_url, 1), "failed")
-        for _ in range(3):
+        for _ in range(12):
             failed.append(client.queue("work").stats().failed)
             sender.send(moves.promote(["work"]))
 
         sender.close()
-        assert failed[0] <= 1001
+        assert failed[0] <= 201
         assert failed[-1] == 1401
         with raw(redis_url) as server:
             assert not server.exists(keys.ENDINGS)
@@ -570,7 +570,8 @@ def test_a_batch_that_was_cut_off_goes_on_when_it_is_given_again(redis_url: str)
                 server.lrem(keys.waiting("work"), 0, job_id)
                 server.srem(keys.depends_on("b"), job_id)
                 server.hdel(keys.dependencies("b"), job_id)
-        settle(redis_url, claim(redis_url, 300))
+        for _ in range(2):
+            settle(redis_url, claim(redis_url, 150))
 
         again = client.enqueue_batch(payloads, on_done=Note("done"), batch_id="b")
 

@@ -158,6 +158,41 @@ async def test_what_a_handler_raises_on_purpose_means_the_same(
         assert line in found.errors[-1].error
 
 
+@pytest.mark.parametrize("scope", ["queue", "key"])
+@awaited
+async def test_a_rate_limit_that_an_isolated_handler_meets_holds_its_queue_or_its_key(
+    redis_url: str, scope: str
+) -> None:
+    async with isolated(redis_url, concurrency={"work": 1}) as work:
+        limited = await work.client.enqueue(Do("limited", scope), limit_key="a")
+
+        async def back() -> Job | None:
+            found = await work.client.get(limited.id)
+            return (
+                found
+                if found.state in (JobState.WAITING, JobState.HELD) and "job_rate_limited" in work.names()
+                else None
+            )
+
+        found = await until(back)
+        same, other = (
+            await work.client.enqueue(Do("pid"), limit_key="a"),
+            await work.client.enqueue(Do("pid")),
+        )
+        held_until = (await work.client.queue("work").stats()).limited_until
+        assert found.attempt == 1
+        if scope == "key":
+            await work.client.wait(other)
+            assert held_until is None
+            assert (found.state, found.held) == (JobState.HELD, "key:a")
+            assert "429 from them" in found.held_reason
+        else:
+            assert held_until is not None
+            assert timedelta(minutes=59) < held_until - datetime.now(UTC) <= timedelta(hours=1)
+            assert (await work.client.get(other.id)).state == JobState.WAITING
+        assert (await work.client.get(same.id)).state in (JobState.WAITING, JobState.HELD)
+
+
 @awaited
 async def test_an_error_comes_with_the_handlers_traceback_and_without_secrets(redis_url: str) -> None:
     async with isolated(redis_url) as work:

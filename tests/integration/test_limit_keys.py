@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -11,8 +12,16 @@ import pytest
 from cgjobs import Client, Context, Rate, subtype
 from cgjobs.broker import moves
 from cgjobs.broker.values import Settlement
-from tests.integration.test_limits import HOUR, by_hand
-from tests.jobs import Note, config, raw, registry
+from tests.integration.test_limits import HOUR, busiest, by_hand, limited, two_workers
+from tests.jobs import Note, awaited, config, raw, registry
+
+
+@attrs.frozen
+class Mail:
+    """A payload with something to make a key of."""
+
+    user_id: str
+    text: str = ""
 
 
 def test_jobs_of_a_busy_key_are_held_and_those_of_other_keys_pass(redis_url: str) -> None:
@@ -89,7 +98,7 @@ def test_many_jobs_of_one_blocked_key_are_walked_once_and_not_by_each_claim(redi
         free = hand.client.enqueue(Note())
         found: set[str] = set()
         turns = 0
-        while free.id not in found and turns < 20:
+        while free.id not in found and turns < 60:
             found |= {item.id for item in hand.claim(10)}
             turns += 1
 
@@ -100,6 +109,63 @@ def test_many_jobs_of_one_blocked_key_are_walked_once_and_not_by_each_claim(redi
         assert (time.perf_counter() - began) / 20 < 0.05
 
 
+@awaited
+async def test_two_workers_run_one_job_of_each_key_at_once_in_its_order_and_lose_nothing(
+    redis_url: str,
+) -> None:
+    running: dict[str, int] = {}
+    most: dict[str, int] = {}
+    order: dict[str, list[int]] = {}
+    at_once = 0
+
+    @subtype("work.mail")
+    async def mail(payload: Mail, ctx: Context) -> None:
+        nonlocal at_once
+        key = payload.user_id
+        running[key] = running.get(key, 0) + 1
+        most[key] = max(most.get(key, 0), running[key])
+        at_once = max(at_once, sum(running.values()))
+        order.setdefault(key, []).append(int(payload.text))
+        await asyncio.sleep(0.005)
+        running[key] -= 1
+
+    settings = config(redis_url, queues=[limited(key_concurrency=1)])
+    async with two_workers(settings, mail) as client:
+        wanted = [(key, number) for number in range(15) for key in "abcd"]
+        jobs = [await client.enqueue(Mail(key, str(number)), limit_key=key) for key, number in wanted]
+        for job in jobs:
+            await client.wait(job)
+        stats = await client.queue("work").stats()
+
+    assert most == dict.fromkeys("abcd", 1)
+    assert at_once > 1
+    assert order == {key: list(range(15)) for key in "abcd"}
+    assert (stats.completed, stats.waiting, stats.active) == (60, 0, 0)
+
+
+@awaited
+async def test_two_workers_keep_each_key_to_its_rate_while_others_pass(redis_url: str) -> None:
+    rate = Rate(3, timedelta(seconds=0.5))
+    started: list[str] = []
+
+    @subtype("work.note")
+    async def work(payload: Note, ctx: Context) -> None:
+        started.append(payload.text)
+
+    async with two_workers(config(redis_url, queues=[limited(key_rate=rate)]), work) as client:
+        first = await client.enqueue_many((Note(f"a{n}") for n in range(12)), limit_key="a")
+        second = await client.enqueue_many((Note(f"b{n}") for n in range(3)), limit_key="b")
+        free = await client.enqueue_many(Note("free") for _ in range(20))
+        for job in [*second, *free, *first]:
+            await client.wait(job)
+
+    with raw(redis_url) as broker:
+        assert busiest(broker, [job.id for job in first], rate.window) == 3
+    assert [text for text in started if text[0] == "a"] == [f"a{n}" for n in range(12)]
+    assert max(at for at, text in enumerate(started) if text in ("free", "b2")) < started.index("a11")
+    assert len(started) == 35
+
+
 def test_removed_and_drained_jobs_of_a_key_do_not_hold_it(redis_url: str) -> None:
     with by_hand(redis_url, key_concurrency=1) as hand:
         first, second, third = hand.client.enqueue_many((Note() for _ in range(3)), limit_key="a")
@@ -108,14 +174,6 @@ def test_removed_and_drained_jobs_of_a_key_do_not_hold_it(redis_url: str) -> Non
 
         assert [item.id for item in hand.turn(10, [Settlement("completed", claimed)]).jobs] == [third.id]
         assert first.id == claimed.id
-
-
-@attrs.frozen
-class Mail:
-    """A payload with something to make a key of."""
-
-    user_id: str
-    text: str = ""
 
 
 def test_a_key_is_made_of_fields_of_the_payload_and_can_be_given_instead(redis_url: str) -> None:

@@ -462,6 +462,10 @@ async def test_a_broker_without_memory_refuses_producers_while_workers_drain_it(
 
             with pytest.raises(BrokerFull):
                 await client.enqueue(Note())
+            first, *_ = await client.queue("work").jobs(JobState.WAITING)
+            assert (await client.get(first.id)).state is JobState.WAITING
+            with Client(settings, registry()) as blocking:
+                assert blocking.get(first.id).state is JobState.WAITING
             await Worker(settings, registry(), burst=True).run()
 
         stats = await client.queue("work").stats()

@@ -231,18 +231,25 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data(), worker=workers, n=st.integers(1, 8), ending=endings)
     def work(self, data: st.DataObject, worker: str, n: int, ending: Any) -> None:
         self.claim(worker=worker, queue=data.draw(st.sampled_from(self.model.claimable())), n=n)
-        self.settle_all(worker=worker, ending=ending)
+        running = self.model.of(ACTIVE)
+        if running and data.draw(st.integers(0, 3)) == 0:
+            self._cancel(self._one(data, running).new.id)
+        self.settle_all(data=data, worker=worker, ending=ending)
 
     @precondition(lambda self: any(self.hands.values()))
-    @rule(worker=workers, ending=endings)
-    def settle_all(self, worker: str, ending: Any) -> None:
+    @rule(data=st.data(), worker=workers, ending=endings)
+    def settle_all(self, data: st.DataObject, worker: str, ending: Any) -> None:
         kind, delay, blob = ending
         outcomes = [outcome(kind, claimed, delay, blob) for claimed in self.hands[worker]]
-        self._turn(worker, outcomes, {}, "heard")
+        self._turn(worker, outcomes, {}, data.draw(st.sampled_from(["heard", "heard", "twice"])))
 
-    @rule(worker=workers, queue=queues, n=st.integers(1, 3))
-    def claim_unheard(self, worker: str, queue: str, n: int) -> None:
+    @rule(worker=workers, queue=queues, n=st.integers(1, 3), again=st.booleans())
+    def claim_unheard(self, worker: str, queue: str, n: int, again: bool) -> None:
+        """The lease of what the lost reply had may be over when it is asked for again."""
         self._turn(worker, [], {queue: n}, "lost")
+        if again:
+            self._end_leases(self.model.of(ACTIVE))
+            self._ask_again(self.unheard[-1], heard=True)
 
     @precondition(lambda self: self.forgotten)
     @rule(data=st.data(), worker=workers, ending=endings)
@@ -253,12 +260,15 @@ class Moves(RuleBasedStateMachine):
         kind, delay, blob = ending
         running_elsewhere = [c for c in self.forgotten if self.model.runs_again(c)]
         claimed = data.draw(st.sampled_from(running_elsewhere or self.forgotten))
-        self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
+        fate = data.draw(st.sampled_from(["heard", "lost"]))
+        self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, fate)
 
     @precondition(lambda self: self.unheard)
     @rule(data=st.data(), heard=st.booleans())
     def turn_sent_again_gives_the_same_jobs(self, data: st.DataObject, heard: bool) -> None:
-        lost = data.draw(st.sampled_from(self.unheard))
+        self._ask_again(data.draw(st.sampled_from(self.unheard)), heard=heard)
+
+    def _ask_again(self, lost: Unheard, *, heard: bool) -> None:
         reply = self.sender.send(again(lost.call))
         left = {}
         for queue, n in lost.wants.items():
@@ -402,9 +412,13 @@ class Moves(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         running = [job.new.id for job in self.model.of(ACTIVE)]
         apart = [job.new.id for job in self.model.of(HELD, DEFERRED, DELAYED)]
+        ended = [job.new.id for job in self.model.of(*ENDED)][-3:]
         job_id = data.draw(
-            st.sampled_from([*running, *running, *apart, *list(self.model.jobs)[-5:], "own-1"])
+            st.sampled_from([*running, *running, *apart, *ended, *list(self.model.jobs)[-5:], "own-1"])
         )
+        self._cancel(job_id)
+
+    def _cancel(self, job_id: str) -> None:
         job = self.model.jobs.get(job_id)
         if job is None or job.place in ENDED:
             with pytest.raises(JobNotFound if job is None else JobStateError):
@@ -417,10 +431,12 @@ class Moves(RuleBasedStateMachine):
             self.model.cancel(job)
 
     @precondition(lambda self: any(self.model.cancels.values()))
-    @rule(data=st.data(), worker=workers)
-    def hear_of_cancels(self, data: st.DataObject, worker: str) -> None:
-        asked = self.model.cancels.setdefault(worker, set())
-        heard = data.draw(st.sets(st.sampled_from(sorted(asked)))) if asked else set()
+    @rule(data=st.data(), all_of_them=st.booleans())
+    def hear_of_cancels(self, data: st.DataObject, all_of_them: bool) -> None:
+        """A worker asks once more than it has heard, as when a reply is lost."""
+        worker = data.draw(st.sampled_from([name for name, asked in self.model.cancels.items() if asked]))
+        asked = self.model.cancels[worker]
+        heard = {*asked} if all_of_them else data.draw(st.sets(st.sampled_from(sorted(asked))))
         reply = self.sender.send(moves.cancels(worker, [tuple(member.split(":")) for member in heard]))
         asked -= heard
         assert {f"{job_id}:{token}" for job_id, token in reply} == asked
@@ -428,7 +444,18 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data(), attempts=st.integers(1, 3))
     def retry(self, data: st.DataObject, attempts: int) -> None:
         ended = [job.new.id for job in self.model.of(*ENDED)]
-        job_id = data.draw(st.sampled_from(ended + ended + [*self.model.jobs, "own-1"]))
+        self._retry(data.draw(st.sampled_from(ended + ended + [*self.model.jobs, "own-1"])), attempts)
+
+    @precondition(lambda self: any(job.key for job in self.model.of(*ENDED)))
+    @rule(data=st.data(), another_has_the_key=st.booleans())
+    def retry_one_with_a_key(self, data: st.DataObject, another_has_the_key: bool) -> None:
+        job = self._one(data, [job for job in self.model.of(*ENDED) if job.key])
+        if another_has_the_key:
+            extra = {"unique": job.new.extra["unique"], "unique_until": "done"}
+            self.enqueue([attrs.evolve(PLAIN, queue=job.new.queue, extra=extra)], arrives=True)
+        self._retry(job.new.id, attempts=1)
+
+    def _retry(self, job_id: str, attempts: int) -> None:
         job = self.model.jobs.get(job_id)
         if job is None or job.place not in ENDED:
             with pytest.raises(JobNotFound if job is None else JobStateError):
@@ -571,6 +598,9 @@ class Moves(RuleBasedStateMachine):
         assert dict(turn.left) == {queue: count for queue, count in left.items() if count}
         if fate == "lost":
             self.unheard = [*self.unheard, unheard][-5:]
+        elif fate == "twice":
+            self.unheard.append(unheard)
+            self._ask_again(unheard, heard=True)
         else:
             self.hands[worker] += turn.jobs
 

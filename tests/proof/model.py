@@ -435,6 +435,7 @@ class Model(Dependents):
                 job.group,
                 job.cancel,
                 job.waited_for,
+                "expires_at" in job.new.extra,
                 [str(n) for n in (job.outstanding, job.failed_dependencies, job.dependency_bytes)],
             ]
         for (queue, key), (holder, timed) in self.keyed.items():
@@ -474,9 +475,9 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   elseif string.find(key, '^rq:job:') then
     local f = redis.call('HMGET', key, 'status', 'token', 'origin', 'number_of_retries', 'retries_left',
                          'recoveries', 'data', 'held', 'cancel', 'dependents', 'outstanding',
-                         'dependencies_failed', 'dependency_bytes')
+                         'dependencies_failed', 'dependency_bytes', 'expires_at')
     found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
-                  redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1',
+                  redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1', f[14] ~= false,
                   {f[11] or '0', f[12] or '0', f[13] or '0'}}
   elseif string.find(key, '^cgjobs:unique:') then
     found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cgjobs.operations import BATCH
-from cgjobs.slots import Slots
+from cgjobs.slots import TURN, Slots
 
 
 def test_at_the_start_every_queue_is_asked_for_all_its_places() -> None:
@@ -50,7 +49,7 @@ def test_a_queue_that_was_not_full_needs_a_wake_up() -> None:
 
 
 def test_no_call_asks_for_more_than_a_batch() -> None:
-    assert Slots({"a": 10_000}).wants() == {"a": BATCH}
+    assert Slots({"a": 10_000}).wants() == {"a": TURN}
 
 
 def test_whoever_waits_is_told_that_a_claim_was_answered() -> None:

@@ -16,7 +16,8 @@ from cgjobs.reports import Send
 from cgjobs.running import Run
 
 _LOOK = timedelta(seconds=1)
-_AT_ONCE = 1000  # jobs promoted in one call; the broker serves nobody else meanwhile
+# Jobs promoted, released and reaped in one call: the broker serves nobody else meanwhile, for 20 ms at most.
+_PROMOTED, _RELEASED, _REAPED = 500, 1000, 250
 
 
 class Promoter:
@@ -53,7 +54,7 @@ class Promoter:
 
     async def look(self) -> timedelta | None:
         """Look once; gives how long to wait before the next look, None for not at all."""
-        seen: values.Promotion = await self._send(moves.promote(self._queues, limit=_AT_ONCE))
+        seen: values.Promotion = await self._send(moves.promote(self._queues, limit=_PROMOTED))
         for queue in sorted(seen.paused.keys() - self._paused.keys()):
             self._tell(Event("queue_paused", queue))
         for queue in sorted(self._paused.keys() - seen.paused.keys()):
@@ -64,7 +65,7 @@ class Promoter:
         tell_set_aside(seen.set_aside, self._tell)
         tell_dropped(seen.dropped, self._tell)
         await self._release([item for item in seen.held if self._can_run(item[1])])
-        if seen.promoted >= _AT_ONCE:
+        if seen.promoted >= _PROMOTED:
             return None
         return min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
 
@@ -72,15 +73,17 @@ class Promoter:
         """Once a second at most: a worker that cannot run these may take them first and hold them again."""
         if groups and self._clock() - self._released_at >= _LOOK.total_seconds():
             self._released_at = self._clock()
-            released: values.Release = await self._send(moves.release(groups, limit=_AT_ONCE))
+            released: values.Release = await self._send(moves.release(groups, limit=_RELEASED))
             tell_set_aside(released.set_aside, self._tell)
 
 
 async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event], None]) -> None:
     """Take back the jobs of dead workers, every reap interval."""
+    more = False
     while True:
-        await asyncio.sleep(config.reap_interval.total_seconds())
-        seen: values.Reaping = await send(moves.reap(max_crashes=config.max_crashes))
+        await asyncio.sleep(0 if more else config.reap_interval.total_seconds())
+        seen: values.Reaping = await send(moves.reap(max_crashes=config.max_crashes, limit=_REAPED))
+        more = len(seen.jobs) == _REAPED
         for queue, job_id, fate in seen.jobs:
             if fate == "poison":
                 error = "Poison: its worker died again and again while it ran"

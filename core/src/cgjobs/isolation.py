@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import orjson
@@ -364,9 +364,10 @@ def _cause(end: Mapping[str, Any]) -> BaseException:
         case "retry":
             return Retry(end["line"], after=after)
         case "snooze":
-            return Snooze(after or timedelta(0))
+            return Snooze(after or timedelta(0), end["line"].removeprefix("Snooze: "))
         case "limited queue" | "limited key":
-            return RateLimited(after or timedelta(0), scope="key" if end["kind"].endswith("key") else "queue")
+            scope: Literal["queue", "key"] = "key" if end["kind"].endswith("key") else "queue"
+            return RateLimited(after or timedelta(0), end["line"].removeprefix("RateLimited: "), scope=scope)
         case "discard":
             return Discard(end["line"])
         case "unknown":

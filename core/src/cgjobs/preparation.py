@@ -26,17 +26,24 @@ from cgjobs.subtype import Subtype
 def queue_config(config: Config, registry: Registry, name: str) -> QueueConfig:
     """The configuration of a queue: the configured one, else its processor's defaults.
 
+    A limit of the processor holds also where the queue is configured and says nothing about that limit.
+
     Raises:
         QueueNotFound: Neither is there.
     """
+    processor = registry.processors.get(name)
     if found := config.queues.get(name):
-        return found
-    if processor := registry.processors.get(name):
+        if processor is None or not processor.limits:
+            return found
+        unsaid = {key: limit for key, limit in processor.limits.items() if getattr(found, key) is None}
+        return attrs.evolve(found, **unsaid)
+    if processor:
         return QueueConfig(
             name,
             concurrency=processor.concurrency,
             attempts=processor.attempts,
             backoff=processor.backoff,
+            **processor.limits,
         )
     raise QueueNotFound(name, {*config.queues, *registry.processors})
 

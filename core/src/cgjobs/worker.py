@@ -38,13 +38,12 @@ from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
-from cgjobs.operations import BATCH
 from cgjobs.plugins import Registry
 from cgjobs.preparation import queue_config
 from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
-from cgjobs.slots import Slots
+from cgjobs.slots import TURN, Slots
 from cgjobs.threads import JobThreads
 
 VERSION = version("chatgenius-jobs")
@@ -212,7 +211,7 @@ class Worker:
             await end([*duties, *self._turns], again=_CANCELLED)
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
-        batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+        batch, self._ended = self._ended[:TURN], self._ended[TURN:]
         # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
         ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
         self._slots.reserve(wants)

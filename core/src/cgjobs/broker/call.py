@@ -79,3 +79,34 @@ def fcall(name: str, *args: Any) -> Command:
 def fcall_ro(name: str, *args: Any) -> Command:
     """The command that calls one of our functions that only read."""
     return ("FCALL_RO", PREFIX + name, 0, *args)
+
+
+_READS = frozenset(
+    [
+        "EXISTS",
+        "FCALL_RO",
+        "GET",
+        "HGET",
+        "HGETALL",
+        "HMGET",
+        "INFO",
+        "LLEN",
+        "LRANGE",
+        "SCAN",
+        "SCARD",
+        "SMEMBERS",
+        "TIME",
+        "XLEN",
+        "XRANGE",
+        "XREVRANGE",
+        "ZCARD",
+        "ZRANGE",
+        "ZREVRANGE",
+        "ZSCORE",
+    ]
+) | {"FUNCTION LIST"}
+
+
+def reads_only(commands: Iterable[Command]) -> bool:
+    """Whether these can be sent one by one when a full server takes no transaction, not even of reads."""
+    return all(command[0] in _READS for command in commands)

@@ -209,7 +209,7 @@ def once(job_id: str, token: str, key: str, nonce: str, move: str) -> Call[str]:
     return Call((fcall("once", job_id, token, key, nonce, move),), text)
 
 
-def reap(*, max_crashes: int, limit: int = 500) -> Call[Reaping]:
+def reap(*, max_crashes: int, limit: int = 250) -> Call[Reaping]:
     """Take back jobs whose lease ended."""
     return Call(
         (fcall("reap", max_crashes, limit),),

@@ -14,7 +14,7 @@ import attrs
 from redis import exceptions
 
 from cgjobs.broker import library
-from cgjobs.broker.call import Ahead, Call, Command, Steps, fcall_ro
+from cgjobs.broker.call import Ahead, Call, Command, Steps, fcall_ro, reads_only
 from cgjobs.broker.connection import (
     IdleConnections,
     connect,
@@ -139,10 +139,18 @@ class Sender:
                     return self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            pipeline = self._client.pipeline(transaction=True)
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            return [_readable(reply) for reply in pipeline.execute(raise_on_error=False)]
+            try:
+                return self._pipeline(commands, transaction=True)
+            except exceptions.OutOfMemoryError:
+                if not reads_only(commands):
+                    raise
+                return self._pipeline(commands, transaction=False)
+
+    def _pipeline(self, commands: tuple[Command, ...], *, transaction: bool) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=transaction)
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        return [_readable(reply) for reply in pipeline.execute(raise_on_error=False)]
 
     def load_functions(self) -> str:
         """Check the server and load this release's functions where they are missing or other ones.
@@ -244,10 +252,18 @@ class AsyncSender:
                     return await reply
                 except exceptions.ResponseError as error:
                     return _readable(error)
-            pipeline = self._client.pipeline(transaction=True)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
+            try:
+                return await self._pipeline(commands, transaction=True)
+            except exceptions.OutOfMemoryError:
+                if not reads_only(commands):
+                    raise
+                return await self._pipeline(commands, transaction=False)
+
+    async def _pipeline(self, commands: tuple[Command, ...], *, transaction: bool) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=transaction)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return [_readable(reply) for reply in await pipeline.execute(raise_on_error=False)]
 
     async def load_functions(self) -> str:
         """Check the server and load the functions; returns and raises like `Sender.load_functions`."""

@@ -107,6 +107,7 @@ def queues(session: Session, facts: ServerFacts, names: Sequence[str]) -> Iterat
     yield _listed("workers", "bad", "jobs wait and no worker serves", unserved, "start `cgjobs worker`")
     paused = [name for name, reading in found.items() if reading.stats.paused]
     yield _listed("paused", "warn", "paused", paused, "`cgjobs queue resume NAME` when that is not meant")
+    yield from limits(session, facts, found)
     ages = {
         name: facts.now - reading.waiting_since
         for name, reading in found.items()
@@ -118,6 +119,26 @@ def queues(session: Session, facts: ServerFacts, names: Sequence[str]) -> Iterat
         if age > _LONG
     ]
     yield _listed("backlog", "warn", "jobs have waited long", late, "run more workers or raise concurrency")
+
+
+def limits(session: Session, facts: ServerFacts, found: Mapping[str, QueueReading]) -> Iterator[Finding]:
+    """Which queues a rate limit holds, and which are full and refuse jobs, by this configuration."""
+    ends = {name: reading.stats.limited_until for name, reading in found.items()}
+    held_ = [
+        f"{name} (until {end:%Y-%m-%d %H:%M:%S}Z)" for name, end in ends.items() if end and end > facts.now
+    ]
+    advice = "a handler met a rate limit; `cgjobs queue resume NAME` tries again at once"
+    yield _listed("limited", "warn", "nothing starts", held_, advice)
+    full = []
+    for name, reading in found.items():
+        most, present = (
+            session.max_length(name),
+            reading.stats.waiting + reading.stats.delayed + reading.deferred,
+        )
+        if most is not None and present >= most:
+            full.append(f"{name} ({present} jobs, max_length {most})")
+    advice = "run more workers, or raise max_length; who enqueues gets QueueFull"
+    yield _listed("full", "warn", "no more jobs are accepted", full, advice)
 
 
 def held(session: Session, names: Sequence[str]) -> Iterator[Finding]:

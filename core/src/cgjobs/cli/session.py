@@ -97,6 +97,15 @@ class Session:
                 raise QueueNotFound(name, known)
         return name
 
+    def max_length(self, name: str) -> int | None:
+        """How many jobs a queue may have; None for no limit, and where only the broker knows the queue."""
+        from cgjobs.preparation import queue_config
+
+        try:
+            return queue_config(self.config, self.registry, name).max_length
+        except QueueNotFound:
+            return None
+
     def close(self) -> None:
         """Close the connections, if there are any."""
         if "sender" in vars(self):

@@ -216,13 +216,16 @@ local function claim_jobs(worker, token, resent, lease_ms, largest, args, at)
       local held, now_us = {count = 0, keys = {}, turn = {}}, microseconds(sec, usec)
       if n > 0 and room > 0 then
         local before, places = #jobs, math.min(n, room)
-        local ids = state[4] and due_jobs(queue, places, limits, token, now_us, held) or {}
+        local ids = state[4] and due_jobs(queue, math.min(places, MOST_HELD), limits, token, now_us, held) or {}
         if #ids > 0 then claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest, limits, held) end
-        repeat -- again only for the places of jobs that were held
-          local held_before = held.count
-          ids = take(queue, places - (#jobs - before), state[2])
+        local looked, wanted = #ids, 0
+        repeat -- one job for each place, and another one for each that was held
+          wanted = places - (#jobs - before)
+          if limits or state[4] then wanted = math.min(wanted, TAKEN_AT_ONCE) end
+          ids = take(queue, wanted, state[2])
           claim_from(queue, ids, worker, token, expiry, jobs, sec, usec, largest, limits, held)
-        until held.count == held_before or held.count >= MOST_HELD or #jobs - before >= places
+          looked = looked + #ids
+        until #ids < wanted or looked >= places + held.count or held.count >= MOST_HELD or #jobs - before >= places
         room = room - (#jobs - before)
       end
       local due

@@ -23,6 +23,7 @@ def cgjobs_processors() -> list[Processor]:
             backoff=Backoff.exponential(timedelta(minutes=1)),
             schedule=Cron("0 0 * * 0"),
             on_schedule=weekly,
+            max_running=1,
         )
     ]
 
