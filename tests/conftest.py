@@ -19,7 +19,7 @@ import pytest
 
 from cgjobs.embedded import find_server
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 # A server also ends when the test run is killed. The tests run in the main thread, which the signal follows.
 _WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 

@@ -29,7 +29,7 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 LANGUAGES = {"python", "toml", "console", "json", "text", "mermaid", "ini", "yaml", "promql", "acl", "sh"}
 """What a fenced block may be; ``sh`` is shown and not run, in pages for people who only look in."""
 _PROCESSES = {"worker", "scheduler", "dev", "demo"}  # they set up logging and signals: not in this process
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _FENCE = re.compile(r"^```(\S+)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

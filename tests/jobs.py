@@ -34,7 +34,7 @@ from cgjobs.worker import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting; far more than anything here takes."""
 AT_ONCE = Backoff.fixed(timedelta(0), jitter=0)
 
