@@ -160,7 +160,7 @@ class Executor:
         return base64.b64encode(self._codec.dump_result(result, f"the result of {subtype.name}"))
 
     def _timeout(self, claimed: Claimed, subtype: Subtype[Any, Any]) -> timedelta | None:
-        if timeout := duration(claimed.timeout_ms, _MILLISECOND):
+        if claimed.timeout_ms and (timeout := duration(claimed.timeout_ms, _MILLISECOND)):
             return timeout
         if subtype.timeout is not None:
             return subtype.timeout

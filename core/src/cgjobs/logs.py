@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -50,7 +51,7 @@ class JsonLines(structlog.WriteLoggerFactory):
 
     def __init__(self, out: TextIO, floor: int) -> None:
         super().__init__(out)
-        self._out, self._floor = out, floor
+        self._out, self._floor, self._flushes = out, floor, False
 
     @classmethod
     def configured(cls) -> Self | None:
@@ -58,7 +59,9 @@ class JsonLines(structlog.WriteLoggerFactory):
         factory = structlog.get_config()["logger_factory"]
         return factory if isinstance(factory, cls) else None
 
-    def write(self, level: str, event: str, correlation_id: str, data: Mapping[str, Any]) -> None:
+    def write(
+        self, level: str, event: str, correlation_id: str, data: Mapping[str, Any], *, at_once: bool = True
+    ) -> None:
         """Write one line.
 
         Args:
@@ -66,6 +69,7 @@ class JsonLines(structlog.WriteLoggerFactory):
             event: What happened.
             correlation_id: Ties log lines of one request together.
             data: Fields by wire name, none of them secret.
+            at_once: False leaves it in the stream's buffer until the event loop's next turn.
         """
         if LEVELS[level] < self._floor:
             return
@@ -73,6 +77,18 @@ class JsonLines(structlog.WriteLoggerFactory):
         if data:
             line["data"] = data  # type: ignore[assignment]
         self._out.write(_line(None, "", line) + "\n")
+        if at_once:
+            self._flush()
+        elif not self._flushes:
+            try:
+                asyncio.get_running_loop().call_soon(self._flush)
+            except RuntimeError:
+                self._flush()
+            else:
+                self._flushes = True
+
+    def _flush(self) -> None:
+        self._flushes = False
         self._out.flush()
 
 

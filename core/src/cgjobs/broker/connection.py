@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -126,6 +127,45 @@ class IdleConnections:
         """Close them; one that is in use is closed by its garbage collection."""
         while self._idle:
             self._idle.pop().disconnect()
+
+
+class AsyncIdleConnections:
+    """The same for an asynchronous client; one timer for a call, where the client's own way takes two tasks.
+
+    Args:
+        client: Says how to connect.
+        seconds: Longest wait for a reply.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, seconds: float) -> None:
+        self._pool, self._seconds = client.connection_pool, seconds
+        self._idle: list[Any] = []
+
+    async def execute(self, command: Sequence[Any]) -> Any:
+        """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            options = {**self._pool.connection_kwargs, "socket_timeout": None}
+            connection = self._pool.connection_class(**options)
+        try:
+            async with asyncio.timeout(self._seconds):
+                if not connection.is_connected:
+                    await connection.connect()
+                await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+                return await connection.read_response()
+        except exceptions.ResponseError:
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Close them."""
+        while self._idle:
+            await self._idle.pop().disconnect()
 
 
 def address(config: RedisConfig) -> str:

@@ -136,8 +136,8 @@ def _by_queue(flat: list[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _claimed(fields: list[Any], token: str) -> Claimed:
-    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff, *more = fields
-    rest = dict(zip(more[::2], more[1::2], strict=False))
+    queue, job_id, data, made, left, recoveries, created, priority, timeout_ms, backoff = fields[:10]
+    rest = dict(zip(fields[10::2], fields[11::2], strict=False)) if len(fields) > 10 else {}
     return Claimed(
         queue.decode(),
         job_id.decode(),

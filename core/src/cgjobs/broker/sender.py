@@ -16,6 +16,7 @@ from redis import exceptions
 from cgjobs.broker import library
 from cgjobs.broker.call import Ahead, Call, Command, Steps, fcall_ro, reads_only
 from cgjobs.broker.connection import (
+    AsyncIdleConnections,
     IdleConnections,
     connect,
     connect_async,
@@ -196,6 +197,7 @@ class AsyncSender:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._client = connect_async(config)
+        self._idle = AsyncIdleConnections(self._client, config.timeout.total_seconds())
 
     async def send(self, call: Call[T]) -> T:
         """Send one call; raises like `Sender.send`."""
@@ -248,8 +250,7 @@ class AsyncSender:
         with translated(self._config):
             if len(commands) == 1:
                 try:
-                    reply = self._client.execute_command(*commands[0])  # type: ignore[no-untyped-call]
-                    return await reply
+                    return await self._idle.execute(commands[0])
                 except exceptions.ResponseError as error:
                     return _readable(error)
             try:
@@ -271,6 +272,7 @@ class AsyncSender:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._idle.close()
         await self._client.aclose()
 
 

@@ -57,7 +57,9 @@ class Logs:
         if event.detail:
             fields["detail"] = without_userinfo(event.detail)
         if self._lines is not None:  # twice for each job: the processors take three times as long
-            self._lines.write(level, event.name, event.correlation_id, fields)
+            # A batch of jobs has ended; what begins is said before its handler can do any harm.
+            ended = event.name == "job_completed"
+            self._lines.write(level, event.name, event.correlation_id, fields, at_once=not ended)
         else:
             write = getattr(self._log, "warning" if level == "warn" else level)
             write(event.name, correlation_id=event.correlation_id, **fields)
