@@ -17,6 +17,7 @@ from cgjobs.embedded import find_server
 OPTIONS = {
     "bind": "127.0.0.1",
     "appendonly": "yes",
+    "hash-max-listpack-value": "1024",
     "appendfsync": "everysec",
     "save": "",
     "maxmemory-policy": "noeviction",
