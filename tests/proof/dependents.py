@@ -27,7 +27,7 @@ IN_ORDER = """(function(key, n)
   return {unpack(all, 1, n)}
 end)(key, DEPENDENTS_AT_ONCE - told)"""
 CHANGED = {
-    "DEPENDENTS_AT_ONCE = 1000": f"DEPENDENTS_AT_ONCE = {AT_ONCE}",
+    "DEPENDENTS_AT_ONCE = 200": f"DEPENDENTS_AT_ONCE = {AT_ONCE}",
     "safe('SRANDMEMBER', key, DEPENDENTS_AT_ONCE - told)": IN_ORDER,
 }
 DEFERRED = "deferred"
