@@ -156,8 +156,10 @@ class AsyncIdleConnections:
                 return await connection.read_response()
         except exceptions.ResponseError:
             raise
-        except BaseException:
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            if type(error) is TimeoutError:
+                raise exceptions.TimeoutError(f"no reply within {self._seconds:g} s") from None
             raise
         finally:
             self._idle.append(connection)
@@ -175,7 +177,8 @@ def address(config: RedisConfig) -> str:
     return f"{'rediss' if config.tls else 'redis'}://{config.host}:{config.port}/{config.db}"
 
 
-_DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ACL failure")  # the last one inside a function
+# The last two inside a function: Valkey's and Redis 7.2's words, and those of Redis 7.0.
+_DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "can't run this command")
 _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS")
 
 
