@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cgjobs import cli, loading, plugins
+from cgjobs import cli, loading, logs, plugins
 from cgjobs.worker import Worker
 from tests.jobs import PATIENCE
 
@@ -73,6 +73,8 @@ def order(payload: Order, ctx: Context) -> dict[str, int]:
     """Take one order."""
     if payload.customer == "nobody":
         raise Discard("nobody has no account")
+    if payload.gift:
+        ctx.log.info("wrapping", amount=payload.amount, paper="red")
     ctx.progress(1, 2, "half")
     return {"charged": payload.amount}
 
@@ -149,6 +151,7 @@ def command_line(
 def a_worker() -> Iterator[None]:
     """A worker of the configured broker, on a thread."""
     config = loading.load()
+    logs.configure("json", stream=io.StringIO())  # not to the standard output of the commands beside it
     worker = Worker(config, plugins.load(["shop"]))
     started: list[asyncio.AbstractEventLoop] = []
 

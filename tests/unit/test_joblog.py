@@ -87,3 +87,33 @@ def test_lines_that_could_not_be_written_come_before_newer_ones() -> None:
     lines.put_back(before, taken)
 
     assert lines.take() == (0, ["a", "b", "c"])
+
+
+def test_fields_that_are_unbound_are_not_kept() -> None:
+    kept: list[str] = []
+    with capture_logs():
+        bound = log(kept).bind(user_id=7, room="ops")
+        bound.unbind("room").info("left")
+        bound.new(only=1).info("anew")
+
+    assert [orjson.loads(line)["data"] for line in kept] == [{"userId": 7}, {"only": 1}]
+
+
+def test_a_level_that_we_do_not_have_is_kept_by_its_weight_and_the_text_put_together() -> None:
+    kept: list[str] = []
+    with capture_logs():
+        log(kept).critical("%d of %d", 1, 2)
+
+    [line] = map(orjson.loads, kept)
+    assert (line["level"], line["event"]) == ("error", "1 of 2")
+
+
+def test_lines_that_have_no_room_any_more_are_not_put_back() -> None:
+    lines = Lines(1)
+    lines.add("a")
+    before, taken = lines.take()
+    lines.add("b")
+
+    lines.put_back(before, taken)
+
+    assert lines.take() == (1, ["b"])

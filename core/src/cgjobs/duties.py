@@ -8,15 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from cgjobs.broker import moves, values
+from cgjobs.broker import Send, moves, values
 from cgjobs.config import WorkerConfig
 from cgjobs.event import Event, EventName
 from cgjobs.options import JOB_ID
-from cgjobs.reports import Send
 from cgjobs.running import Run
 
 _LOOK = timedelta(seconds=1)
-# Jobs promoted, released and reaped in one call: the broker serves nobody else meanwhile, for 20 ms at most.
+# Jobs promoted, released and reaped in one call: the broker serves nobody else meanwhile, for some 10 ms.
 _PROMOTED, _RELEASED, _REAPED = 500, 1000, 250
 
 

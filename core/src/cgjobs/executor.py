@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from cgjobs import hold
-from cgjobs.broker import moves
+from cgjobs.broker import Send, moves
 from cgjobs.broker.replies import duration
 from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
 from cgjobs.codec import Codec, Envelope, Unreadable
@@ -28,7 +28,7 @@ from cgjobs.duration import parse_duration
 from cgjobs.errors import BrokerError, QueueNotFound
 from cgjobs.event import Event
 from cgjobs.isolation import Children, Crashed, NotStarted, Reported
-from cgjobs.marks import Send, WorkerMarks
+from cgjobs.marks import WorkerMarks
 from cgjobs.model import Backoff
 from cgjobs.outcomes import Discard, JobTimeout
 from cgjobs.plugins import Registry

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-from cgjobs.broker import Call, moves
+from cgjobs.broker import Send, moves
 from cgjobs.errors import BrokerError
 from cgjobs.once import Move
 from cgjobs.outcomes import JobCancelled
 from cgjobs.running import Run
 
-Send = Callable[[Call[Any]], Awaitable[Any]]
 _LOOK = 0.1  # seconds; an exception for the thread is raised between two looks
 
 

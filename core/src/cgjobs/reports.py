@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
 import attrs
 import orjson
 
-from cgjobs.broker import Call, moves
+from cgjobs.broker import Call, Send, moves
 from cgjobs.event import Event
 from cgjobs.model import Progress
 from cgjobs.running import Run
-
-Send = Callable[[Call[Any]], Awaitable[Any]]
-"""Sends a call and waits, however long, until the broker has answered."""
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cgjobs.broker import moves, pages, reads, replies, values
-from cgjobs.broker.call import Ahead, Call, Steps
+from cgjobs.broker.call import Ahead, Call, Send, Steps
 from cgjobs.broker.connection import address
 from cgjobs.broker.sender import AsyncSender, Sender
 
@@ -11,6 +11,7 @@ __all__ = [
     "Ahead",
     "AsyncSender",
     "Call",
+    "Send",
     "Sender",
     "Steps",
     "address",

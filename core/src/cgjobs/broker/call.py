@@ -5,7 +5,7 @@ One call serves the blocking and the asynchronous client alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
@@ -47,6 +47,10 @@ class Call(Generic[T]):
 def rest(seconds: float) -> Call[None]:
     """No command: whoever sends it waits this long."""
     return Call((), lambda reply: None, block=seconds)
+
+
+Send: TypeAlias = "Callable[[Call[Any]], Awaitable[Any]]"
+"""Sends a call and waits, however long, until the broker has answered."""
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 -- What became of each is in its hash of dependencies: '' not ended, else how it ended and, after a space, its result.
 -- One that is waited for has the field `dependents`; which jobs wait for it says RQ's set. Their entries may be
 -- stale (the job was removed, or ended) or a stranger's: the dependent's own hash decides.
-local DEPENDENTS_AT_ONCE = 200 -- in one call, for 20 ms at most; the rest waits for a promote
+local DEPENDENTS_AT_ONCE = 200 -- in one call, for some 10 ms; the rest waits for a promote
 local RESULT_BYTES, RESULTS_BYTES = 65536, 1048576 -- base64, of one dependency and of all of a job
 local ENDED = {finished = 'completed', failed = 'failed', canceled = 'cancelled', stopped = 'cancelled'}
 

@@ -53,7 +53,7 @@ end
 -- queue's set of due keys, scored by when it is worth a look: at once when a job of it ends. A claim looks at as many
 -- keys as it has places, so that neither many keys nor many jobs of one make it long.
 local KEY_GROUP, LOOK_AGAIN_SECONDS = 'key:', 30
-local MOST_HELD = 80 -- jobs that one claim holds: the broker serves nobody else meanwhile, for 20 ms at most
+local MOST_HELD = 80 -- jobs that one claim holds: the broker serves nobody else meanwhile, for some 10 ms
 local TAKEN_AT_ONCE = 40 -- where jobs may have to be held: so many more than MOST_HELD they can become
 
 -- How many jobs of a key run. Members whose run has ended without anybody saying so (their hash was removed) go.
