@@ -263,3 +263,79 @@ def _is_loaded(wire: dict[str, Any]) -> bool:
     except InvalidPayload:
         return False
     return True
+
+
+@attrs.frozen
+class Rules:
+    """Rules of the less usual kinds."""
+
+    begins: str = attrs.field(validator=validators.matches_re(r"[a-z]", func=re.match))
+    holds: str = attrs.field(validator=validators.matches_re(r"[0-9]", func=re.search))
+    loud: str = attrs.field(validator=validators.matches_re(r"[a-z]", re.IGNORECASE))
+    letter: str = attrs.field(validator=validators.in_("abc"))
+    even: int = attrs.field(validator=[validators.ge(0), validators.in_([0, "two"])])
+    both: str = attrs.field(
+        validator=[validators.matches_re(r"a.*"), validators.matches_re(r".*b")], default="ab"
+    )
+    copied: str = attrs.field(default=attrs.Factory(lambda self: self.begins, takes_self=True))
+
+
+@subtype("report.rules")
+def rules(payload: Rules, ctx: Context) -> None:
+    """Obey rules."""
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("begins", {"type": "string", "pattern": "^(?:[a-z])"}),
+        ("holds", {"type": "string", "pattern": "[0-9]"}),
+        ("loud", {"type": "string"}),
+        ("letter", {"type": "string"}),
+        ("even", {"type": "integer", "minimum": 0}),
+        (
+            "both",
+            {
+                "type": "string",
+                "pattern": "^(?:a.*)$",
+                "allOf": [{"pattern": "^(?:.*b)$"}],
+                "default": "ab",
+            },
+        ),
+        ("copied", {"type": "string"}),
+    ],
+)
+def test_a_rule_is_told_as_far_as_json_schema_can_and_never_narrower(
+    name: str, schema: dict[str, Any]
+) -> None:
+    assert json_schema(rules)["properties"][name] == schema
+
+
+def nested() -> tuple[type, type]:
+    @attrs.frozen
+    class Place:
+        """Where."""
+
+        city: str
+
+    first = Place
+
+    @attrs.frozen
+    class Place:  # type: ignore[no-redef]
+        zip: str
+
+    return first, Place
+
+
+def test_two_nested_classes_of_one_name_have_a_definition_each() -> None:
+    first, second = nested()
+    payload = attrs.make_class("Move", {"start": attrs.field(type=first), "end": attrs.field(type=second)})
+
+    def move(payload: Any, ctx: Context) -> None:
+        """Move."""
+
+    move.__annotations__["payload"] = payload
+    definitions = json_schema(subtype("report.move")(move))["$defs"]
+
+    assert len(definitions) == 2
+    assert [list(each["properties"]) for each in definitions.values()] == [["city"], ["zip"]]
