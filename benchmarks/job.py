@@ -22,6 +22,18 @@ def note() -> None:
     os.write(_file, _NOTE.pack(time.monotonic_ns()))
 
 
+def noop(text: str) -> None:
+    """The empty job of the libraries whose handlers are plain functions."""
+    note()
+
+
+def sleep(text: str) -> None:
+    """The job of pretended I/O of those that run it on a thread."""
+    note()
+    time.sleep(SLEEP)
+    note()
+
+
 def count(notes: str) -> int:
     """How many notes a file has."""
     return os.stat(notes).st_size // _NOTE.size

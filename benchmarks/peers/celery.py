@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 from celery import Celery
@@ -32,16 +31,8 @@ app.conf.update(
 )
 
 
-@app.task(name="noop")
-def noop(text: str) -> None:
-    job.note()
-
-
-@app.task(name="sleep")
-def sleep(text: str) -> None:
-    job.note()
-    time.sleep(job.SLEEP)
-    job.note()
+noop = app.task(name="noop")(job.noop)
+sleep = app.task(name="sleep")(job.sleep)
 
 
 @contextlib.contextmanager

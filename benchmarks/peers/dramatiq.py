@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Iterator
 
 import dramatiq
@@ -28,16 +27,8 @@ broker = RedisBroker(url=URL)
 dramatiq.set_broker(broker)
 
 
-@dramatiq.actor
-def noop(text: str) -> None:
-    job.note()
-
-
-@dramatiq.actor
-def sleep(text: str) -> None:
-    job.note()
-    time.sleep(job.SLEEP)
-    job.note()
+noop = dramatiq.actor(job.noop)
+sleep = dramatiq.actor(job.sleep)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 from huey import RedisHuey
@@ -24,16 +23,8 @@ ABOUT = About(
 huey = RedisHuey("bench", url=URL, results=False)
 
 
-@huey.task()
-def noop(text: str) -> None:
-    job.note()
-
-
-@huey.task()
-def sleep(text: str) -> None:
-    job.note()
-    time.sleep(job.SLEEP)
-    job.note()
+noop = huey.task()(job.noop)
+sleep = huey.task()(job.sleep)
 
 
 @contextlib.contextmanager

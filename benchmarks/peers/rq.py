@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 from redis import Redis
@@ -25,20 +24,10 @@ ABOUT = About(
 )
 
 
-def noop(text: str) -> None:
-    job.note()
-
-
-def sleep(text: str) -> None:
-    job.note()
-    time.sleep(job.SLEEP)
-    job.note()
-
-
 @contextlib.contextmanager
 def client() -> Iterator[Calls]:
     """One queue."""
-    tasks = {"noop": noop, "sleep": sleep}
+    tasks = {"noop": job.noop, "sleep": job.sleep}
     queue = Queue("bench", connection=Redis.from_url(URL), serializer=JSONSerializer)
 
     def one_by_one(kind: str, number: int) -> None:
