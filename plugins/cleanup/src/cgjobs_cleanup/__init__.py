@@ -10,7 +10,7 @@ from cgjobs_cleanup.handlers import files, logs
 from cgjobs_cleanup.payloads import Files, Logs
 from cgjobs_cleanup.results import FilesResult, LogsResult, LogsSkipped, PathError, Skipped
 from cgjobs_cleanup.schedule import nightly
-from cgjobs_cleanup.settings import Nightly, Policy, Settings
+from cgjobs_cleanup.settings import Nightly, Policy, Settings, StoreRoot
 
 __all__ = [
     "Files",
@@ -23,6 +23,7 @@ __all__ = [
     "Policy",
     "Settings",
     "Skipped",
+    "StoreRoot",
 ]
 
 

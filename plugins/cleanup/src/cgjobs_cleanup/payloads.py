@@ -12,18 +12,19 @@ from cgjobs_cleanup.bounds import above_zero, relative_globs, run_time, some_glo
 
 Order = Literal["any", "oldest_first"]
 Action = Literal["delete", "compress", "compress_then_delete"]
+Versions = Literal["current", "all"]
 Codec = Literal["gzip", "zstd"]
 
 
 @attrs.frozen
 class Files:
-    """Delete the old files of a directory tree.
+    """Delete the old files of a directory tree, or of a bucket.
 
     A pattern without a slash is compared with the name, at any depth; one with a slash with the whole path
     below the root. ``*`` and ``?`` stop at a slash, ``**`` does not. Upper and lower case differ.
 
     Args:
-        root: Name of the tree, from ``[plugins.cleanup] roots``; never a path.
+        root: Name of the tree or bucket, from ``[plugins.cleanup] roots``; never a path.
         age: A file is old when it was last written longer than this before the job was enqueued. Not below
             the ``min_age`` of the root's policy.
         pattern: Only files that match one of these.
@@ -31,7 +32,9 @@ class Files:
         min_size: Only files of at least this many bytes.
         order: ``oldest_first`` is for jobs that stop early. Above 100,000 files to delete it walks the tree
             again for each 100,000 of them, ``any`` once; both hold no more than so many in memory.
-        remove_empty_dirs: Also remove the directories that the job emptied.
+        remove_empty_dirs: Also remove the directories that the job emptied; a bucket has none.
+        versions: In a bucket that keeps versions, ``current`` hides an object behind a delete marker, which
+            frees nothing; ``all`` deletes what is old for good, older versions and markers too.
         dry_run: Count and delete nothing.
         max_duration: Go on in a new run, which uses up no attempt, when deleting took this long; 1 s to 24 h.
         max_items: Stop when one run has deleted this many files; from 1.
@@ -50,6 +53,7 @@ class Files:
     min_size: int = attrs.field(default=0, kw_only=True, validator=ge(0))
     order: Order = attrs.field(default="any", kw_only=True, validator=in_(get_args(Order)))
     remove_empty_dirs: bool = attrs.field(default=False, kw_only=True)
+    versions: Versions = attrs.field(default="current", kw_only=True, validator=in_(get_args(Versions)))
     dry_run: bool = attrs.field(default=False, kw_only=True)
     max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=run_time)
     max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))

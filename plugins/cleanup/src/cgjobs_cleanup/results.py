@@ -64,6 +64,7 @@ class FilesResult:
         errors: Up to twenty of the paths that made trouble.
         errors_total: How many made trouble.
         stopped_by: ``max_items`` when that was reached and more was to be deleted, otherwise None.
+        delete_markers: Objects that were only hidden, since their bucket keeps versions; they free nothing.
     """
 
     cutoff: datetime
@@ -79,6 +80,7 @@ class FilesResult:
     errors: tuple[PathError, ...]
     errors_total: int
     stopped_by: Literal["max_items"] | None
+    delete_markers: int = 0
 
 
 @attrs.frozen

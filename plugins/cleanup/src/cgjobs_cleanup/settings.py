@@ -11,6 +11,25 @@ from cgjobs_cleanup.payloads import Files, Logs
 
 
 @attrs.frozen
+class StoreRoot:
+    """A root in a named store: ``uploads = {store = "attachments"}``.
+
+    Args:
+        store: Its name in ``[plugins.data.stores]``: a directory, or a bucket of an S3-compatible service.
+        prefix: Where the root begins in the store, such as ``tmp/``; it ends in a slash.
+    """
+
+    store: str
+    prefix: str = attrs.field(default="")
+
+    @prefix.validator
+    def _below(self, attribute: attrs.Attribute[str], value: str) -> None:
+        parts = value.split("/")
+        if value and (parts[-1] or any(part in ("", ".", "..") for part in parts[:-1])):
+            raise ValueError(f"prefix {value!r} is none; write it like 'tmp/' or 'a/b/'")
+
+
+@attrs.frozen
 class Policy:
     """What holds for each job on one root, whatever its payload says.
 
@@ -39,14 +58,14 @@ class Settings:
     """Which directory trees may be cleaned, and how.
 
     Args:
-        roots: The trees by name; a payload names one and can reach nothing else.
+        roots: Directories, or places in stores, by name; a payload names one and can reach nothing else.
         policies: What holds for each job on a root, by the root's name.
         nightly: What the schedule enqueues; nothing of its own accord.
         protected: Paths that no root may be or contain, besides ``/``, the home directory and the
             directory in which cgjobs keeps its state.
     """
 
-    roots: dict[str, Path] = attrs.field(factory=dict)
+    roots: dict[str, Path | StoreRoot] = attrs.field(factory=dict)
     policies: dict[str, Policy] = attrs.field(factory=dict)
     nightly: Nightly = attrs.field(factory=Nightly)
     protected: tuple[Path, ...] = ()
