@@ -7,8 +7,8 @@ from datetime import datetime
 
 from cgjobs import Context, Discard, subtype
 from cgjobs_cleanup.log_sweep import LogSweep
-from cgjobs_cleanup.payloads import Files, Logs
-from cgjobs_cleanup.results import FilesResult, LogsResult
+from cgjobs_cleanup.payloads import Files, Logs, Messages
+from cgjobs_cleanup.results import FilesResult, LogsResult, MessagesResult
 from cgjobs_cleanup.roots import open_root
 from cgjobs_cleanup.settings import Settings
 from cgjobs_cleanup.sweep import Sweep
@@ -47,6 +47,20 @@ def logs(payload: Logs, ctx: Context) -> LogsResult:
             min_age=settings.policy(payload.root).min_age,
             clock=time.monotonic,
         ).run()
+
+
+@subtype("cleanup.messages", destructive=True, idempotent=True)
+def messages(payload: Messages, ctx: Context) -> MessagesResult:
+    """Delete the old messages of ChatGenius' database."""
+    floor = ctx.settings(Settings).messages.min_age
+    if payload.age < floor:
+        raise Discard(
+            f"age is {payload.age}, below the {floor} that messages must have; "
+            "raise it, or lower [plugins.cleanup.messages] min_age"
+        )
+    from cgjobs_cleanup.message_handler import delete_messages
+
+    return delete_messages(payload, ctx, cutoff=_enqueued(ctx) - payload.age)
 
 
 def _enqueued(ctx: Context) -> datetime:
