@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from cgjobs_report.handlers import monthly, usage
 from cgjobs_report.payloads import Format
 
 ASKED = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
-ALL: tuple[Format, ...] = ("html", "csv", "json")
+ALL: tuple[Format, ...] = ("html", "csv", "xlsx", "pdf", "json")
+DATA: tuple[Format, ...] = ("html", "csv", "json")
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +38,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def context(database: Path | None, directory: Path, **options: Any) -> RecordingContext:
     ctx = RecordingContext(settings=[Settings(database=database, directory=directory)], **options)
-    ctx.job = attrs.evolve(ctx.job, created_at=ASKED)
+    ctx.job = attrs.evolve(ctx.job, created_at=ASKED, started_at=ASKED)
     return ctx
 
 
 @pytest.fixture
 def report(database: Path, tmp_path: Path) -> Callable[..., UsageResult]:
     def run(path: Path = database, **params: Any) -> UsageResult:
-        return usage(Usage(params=Params(**params), formats=ALL), context(path, tmp_path / "out"))
+        return usage(Usage(params=Params(**params), formats=DATA), context(path, tmp_path / "out"))
 
     return run
 
@@ -160,7 +162,7 @@ def test_a_retry_on_the_next_day_reports_the_same_month_in_the_same_bytes(
 
     assert first == second
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"usage-2026-10.{kind}" for kind in ("csv", "html", "json")
+        f"usage-2026-10.{kind}" for kind in ("csv", "html", "json", "pdf", "xlsx")
     ]
     for file in first.files:
         content = Path(file.path).read_bytes()
@@ -202,7 +204,7 @@ def test_nothing_to_compare_with_is_said(report: Callable[..., UsageResult]) -> 
 
     assert "There is nothing from October 2025 to compare with." in result.warnings
     assert rows(result, "previous") == []
-    assert "Changes are against" not in text(result, "html")
+    assert "changes are against" not in text(result, "html")
 
 
 def test_the_comparison_can_be_left_out(report: Callable[..., UsageResult]) -> None:
@@ -242,6 +244,7 @@ class Outline(HTMLParser):
         self.text.append(data)
 
 
+PICTURE = re.compile("<svg.*?</svg>", re.DOTALL)
 NASTY = [
     '=HYPERLINK("http://evil.example","click")',
     *("+1+1", "-2+3", "@SUM(A1)", "\tx", "\r=1", "\n=1", "\uff1d1"),
@@ -274,23 +277,24 @@ def test_what_users_wrote_is_only_text_in_every_format(
     assert set(NASTY) <= set(page.text)
     names = [row["name"] for row in rows(result, "channel")]
     assert sorted(names) == sorted(f"'{name}" if name[0] in "=+-@\t\r\n\uff1d" else name for name in NASTY)
-    assert [row["name"] for row in json.loads(text(result, "json"))["rows"] if row["section"] == "channel"]
+    assert sorted(row["name"] for row in json.loads(text(result, "json"))["tables"]["channel"]) == sorted(NASTY)
 
 
 def test_the_page_needs_nothing_else_and_is_light(report: Callable[..., UsageResult]) -> None:
     for params in ({}, {"granularity": "hour"}, {"period": "last_year", "top": 100}):
         page = text(report(**params), "html")
 
-        assert len(page.encode()) < 100_000
+        assert len(PICTURE.sub("", page).encode()) < 60_000
+        assert len(page.encode()) < 200_000
         assert not {"script", "link", "img", "iframe"} & set(Outline(page).tags)
-        assert "http" not in page.replace("http-equiv", "")
+        assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
 def test_the_table_has_as_many_cells_in_each_line(report: Callable[..., UsageResult]) -> None:
     content = text(report(), "csv")
 
     assert content.endswith("\r\n")
-    assert {len(row) for row in csv.reader(io.StringIO(content, newline=""), strict=True)} == {9}
+    assert {len(row) for row in csv.reader(io.StringIO(content, newline=""), strict=True)} == {13}
 
 
 def test_a_failed_write_leaves_the_report_of_before(
@@ -379,8 +383,8 @@ def test_progress_ends_at_its_total_and_a_cancel_stops(database: Path, tmp_path:
     ctx = context(database, tmp_path)
     usage(Usage(formats=ALL), ctx)
 
-    assert [report.done for report in ctx.reports] == list(range(9))
-    assert {report.total for report in ctx.reports} == {8}
+    assert [report.done for report in ctx.reports] == list(range(11))
+    assert {report.total for report in ctx.reports} == {10}
     with pytest.raises(JobCancelled):
         usage(Usage(), context(database, tmp_path / "out", cancel_after=2))
     assert not (tmp_path / "out").exists()
