@@ -49,7 +49,7 @@ def bars(chart: Chart) -> Bars:
             left = f"{at * step + gap / 2:.5g} {floor:.4g}"
             paths[look] = paths.get(look, "") + f"M{left}v-{height:.4g}h{step - gap:.4g}v{height:.4g}z"
             floor -= height
-    names = {series.look: series.name for series in stacked} if len(chart.series) > 1 else {}
+    names: dict[str, str] = {series.look: series.name for series in stacked} if len(chart.series) > 1 else {}
     if "quiet" in paths:
         names["quiet"] = "Saturday and Sunday"
     labels = chart.labels

@@ -94,6 +94,8 @@ def _table(table: Table) -> dict[str, Any]:
             for column in table.columns
             if column.shown
         ],
-        "rows": [[units.shown(cell, column.unit) for column, cell in page.visible(table, row)] for row in rows],
+        "rows": [
+            [units.shown(cell, column.unit) for column, cell in page.visible(table, row)] for row in rows
+        ],
         "bars": None if table.bar is None else [page.share_of_first(table, row) for row in rows],
     }

@@ -7,6 +7,13 @@ from datetime import datetime
 from cgjobs_report.document import Cell, KeyFigure
 
 _BYTES = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_DURATIONS = (
+    (0.9995, 0.001, "ms"),
+    (90, 1, "s"),
+    (5_400, 60, "min"),
+    (172_800, 3_600, "h"),
+    (None, 86_400, "days"),
+)
 MISSING = "–"  # noqa: RUF001 - an en dash is what tables have where there is nothing
 
 
@@ -42,11 +49,9 @@ def duration(seconds: float) -> str:
     """A time in the unit in which it reads well: ``0.4 ms``, ``350 ms``, ``12.5 s``, ``4 min``, ``2.5 h``."""
     if seconds < 0:
         return f"−{duration(-seconds)}"  # noqa: RUF001
-    for limit, divisor, unit in ((0.9995, 1e-3, "ms"), (90, 1, "s"), (5_400, 60, "min"), (172_800, 3_600, "h")):
-        if seconds < limit:
-            break
-    else:
-        divisor, unit = 86_400, "days"
+    divisor, unit = next(
+        (divisor, unit) for limit, divisor, unit in _DURATIONS if limit is None or seconds < limit
+    )
     value = seconds / divisor
     text = f"{value:.0f}" if value >= 99.95 else f"{value:.3g}" if value else "0"
     return f"{text} {unit}"

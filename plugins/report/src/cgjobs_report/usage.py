@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
-from cgjobs_report.document import Chart, Column, KeyFigure, Report, Series, Table, label
+from cgjobs_report.document import Chart, Column, KeyFigure, Report, Series, Table, Unit, label
 from cgjobs_report.figures import Figures, Rank
 
 _NOTES = (
     "Somebody is active who wrote a message; messages deleted later still count.",
     "Direct messages of all people are one line.",
 )
+
+
+_NOTHING = ("Nothing happened", "Nobody wrote a message or uploaded a file in this period.")
 
 
 def usage_report(figures: Figures, asked_at: datetime, generated_at: datetime) -> Report:
@@ -28,10 +32,8 @@ def usage_report(figures: Figures, asked_at: datetime, generated_at: datetime) -
         generated_at=generated_at,
         figures=_key_figures(figures),
         charts=(
-            _chart(figures, "messages", "Messages", tuple(bucket.messages for bucket in figures.buckets)),
-            _chart(
-                figures, "active_users", "Active people", tuple(bucket.active_users for bucket in figures.buckets)
-            ),
+            _chart(figures, "messages", "Messages"),
+            _chart(figures, "active_users", "Active people"),
         ),
         tables=(
             _ranking("channel", "Busiest channels", "Channel", ("active_users", "People"), figures.channels),
@@ -41,57 +43,45 @@ def usage_report(figures: Figures, asked_at: datetime, generated_at: datetime) -
         warnings=figures.warnings,
         notes=_NOTES,
         nothing=(
-            ("Nothing happened", "Nobody wrote a message or uploaded a file in this period.") if empty else None
+            ("Nothing happened", "Nobody wrote a message or uploaded a file in this period.")
+            if empty
+            else None
         ),
     )
 
 
 def _key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
-    now, old = figures.totals, figures.previous
+    def figure(key: str, name: str, unit: Unit = "count") -> KeyFigure:
+        before = None if figures.previous is None else getattr(figures.previous, key)
+        now = getattr(figures.totals, key)
+        better: Literal["more"] | None = "more" if unit == "count" else None
+        return KeyFigure(key=key, name=name, value=now, before=before, unit=unit, better=better)
+
+    daily = KeyFigure(
+        key="daily_users",
+        name="People per day",
+        value=figures.daily_users,
+        unit="decimal",
+        note="on average",
+    )
     return (
-        KeyFigure(
-            key="messages",
-            name="Messages",
-            value=now.messages,
-            before=old.messages if old else None,
-            better="more",
-        ),
-        KeyFigure(
-            key="active_users",
-            name="Active people",
-            value=now.active_users,
-            before=old.active_users if old else None,
-            better="more",
-        ),
-        KeyFigure(
-            key="daily_users", name="People per day", value=figures.daily_users, unit="decimal", note="on average"
-        ),
-        KeyFigure(
-            key="active_channels",
-            name="Active channels",
-            value=now.active_channels,
-            before=old.active_channels if old else None,
-            better="more",
-        ),
-        KeyFigure(key="files", name="Files", value=now.files, before=old.files if old else None, better="more"),
-        KeyFigure(
-            key="file_bytes",
-            name="Uploaded",
-            value=now.file_bytes,
-            before=old.file_bytes if old else None,
-            unit="bytes",
-        ),
+        figure("messages", "Messages"),
+        figure("active_users", "Active people"),
+        daily,
+        figure("active_channels", "Active channels"),
+        figure("files", "Files"),
+        figure("file_bytes", "Uploaded", "bytes"),
     )
 
 
-def _chart(figures: Figures, key: str, title: str, values: tuple[float, ...]) -> Chart:
+def _chart(figures: Figures, key: str, title: str) -> Chart:
     granularity = figures.params.granularity
     return Chart(
         key=key,
         title=f"{title} per {granularity}",
         buckets=tuple(bucket.span for bucket in figures.buckets),
         granularity=granularity,
-        series=(Series(name=title, values=values),),
+        series=(Series(name=title, values=tuple(getattr(bucket, key) for bucket in figures.buckets)),),
     )
 
 

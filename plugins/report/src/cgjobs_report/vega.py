@@ -33,7 +33,8 @@ _STEPS = {
     "month": (1, 2, 3, 6, 12, 24),
 }
 _NOISE = re.compile(
-    r""" (?:role|class|aria-[a-z]+|pointer-events|stroke-miterlimit|version|xmlns:xlink|font-family)="[^"]*"|"""
+    r""" (?:role|class|aria-[a-z]+|pointer-events|stroke-miterlimit|version|xmlns:xlink|font-family)"""
+    r"""="[^"]*"|"""
     r""" (?:opacity="1"|stroke-width="0"|fill="transparent")"""
 )
 _DIGITS = re.compile(r"(?<![\w#])-?[0-9]+\.[0-9]{2,}(?:e-?[0-9]+)?")
@@ -222,7 +223,8 @@ def _up(chart: Chart) -> dict[str, Any]:
 _SECONDS = (
     "datum.value == 0 ? '0' : datum.value < 1 ? format(datum.value * 1000, '~g') + ' ms' : "
     "datum.value < 90 ? format(datum.value, '~g') + ' s' : "
-    "datum.value < 5400 ? format(datum.value / 60, '.3~g') + ' min' : format(datum.value / 3600, '.3~g') + ' h'"
+    "datum.value < 5400 ? format(datum.value / 60, '.3~g') + ' min' : "
+    "format(datum.value / 3600, '.3~g') + ' h'"
 )
 
 

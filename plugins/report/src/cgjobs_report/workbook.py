@@ -107,7 +107,7 @@ class _Sheets:
             style = self._head if column.unit in ("text", "time") else self._head_number
             sheet.write_string(0, at, column.title + _UNITS.get(column.unit, ""), style)
         last = 0
-        for last, row in enumerate(table.rows, start=1):  # noqa: B007 - counts
+        for last, row in enumerate(table.rows, start=1):
             for at, cell in enumerate(row):
                 self._write(sheet, last, at, cell, table.columns[at].unit)
         if last:
@@ -181,9 +181,7 @@ class _Sheets:
         series = [one for one in chart.series if one.name in columns]
         if not series or not len(table.rows):
             return None
-        kind = (
-            {"type": "line"} if chart.kind == "lines" else {"type": "column", "subtype": "stacked"}
-        )
+        kind = {"type": "line"} if chart.kind == "lines" else {"type": "column", "subtype": "stacked"}
         drawn = self._book.add_chart(kind)
         last = len(table.rows)
         for one in series:
