@@ -1,0 +1,1 @@
+"""Where ChatGenius' data is: what the job plugins share."""
