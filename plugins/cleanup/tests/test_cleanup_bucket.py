@@ -16,7 +16,6 @@ from typing import Any
 
 import attrs
 import pytest
-from cgjobs_data.testing import S3Server
 
 from cgjobs import Discard, JobCancelled, Retry, Snooze
 from cgjobs.testing import RecordingContext
@@ -25,6 +24,7 @@ from cgjobs_cleanup.handlers import files, logs
 from cgjobs_cleanup.payloads import Logs
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data import StoreSettings, open_store
+from cgjobs_data.testing import S3Server
 
 LATER = datetime.now(UTC) + timedelta(days=60)
 """When the jobs are enqueued: all that the tests put is old by then."""
@@ -327,7 +327,7 @@ def test_a_long_run_goes_on_later_and_a_cancelled_one_ends(
     monkeypatch.setattr(bucket_sweep, "PAGE", 2)
     put(s3, store, *"abcdef")
     seconds = iter(range(100))
-    monkeypatch.setattr("cgjobs_cleanup.handlers.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("cgjobs_cleanup.handlers.monotonic", lambda: next(seconds))
 
     with pytest.raises(Snooze, match="2 of 6 objects deleted, going on"):
         clean(store, max_duration=timedelta(seconds=2))

@@ -97,22 +97,20 @@ class Rules:
         ident, thread = self.messages["id"], self.messages.get("thread")
         if thread is None:
             return self
+        reply, root, sibling = (self.messages.table.alias(name) for name in ("reply", "root", "sibling"))
         conditions = []
-        for name, relation in (
-            ("reply", lambda other: other.c[thread.name] == ident),
-            ("root", lambda other: other.c[ident.name] == thread),
-            ("sibling", lambda other: other.c[thread.name] == thread),
+        for other, related in (
+            (reply, reply.c[thread.name] == ident),
+            (root, root.c[ident.name] == thread),
+            (sibling, sibling.c[thread.name] == thread),
         ):
-            other = self.messages.table.alias(name)
             stays = and_(self._of(self.present, other), not_(self._of(self._without_threads, other)))
-            conditions.append(
-                not_(exists(select(literal(1)).select_from(other).where(relation(other), stays)))
-            )
+            conditions.append(not_(exists(select(literal(1)).select_from(other).where(related, stays))))
         return attrs.evolve(self, whole=and_(*conditions))
 
     def _of(self, rule: Rule, alias: FromClause) -> Rule:
         """The rule about a row of an alias."""
-        adapted: Rule = ClauseAdapter(alias).traverse(rule)  # type: ignore[no-untyped-call]
+        adapted: Rule = ClauseAdapter(alias).traverse(rule)
         return adapted
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
+from time import monotonic
 
 from cgjobs import Context, Discard, subtype
 from cgjobs_cleanup.log_sweep import LogSweep
@@ -24,10 +24,10 @@ def files(payload: Files, ctx: Context) -> FilesResult:
     cutoff = _enqueued(ctx) - payload.age
     if isinstance(place, Tree):
         with place:
-            return Sweep(place, payload, ctx, cutoff=cutoff, clock=time.monotonic).run()
+            return Sweep(place, payload, ctx, cutoff=cutoff, clock=monotonic).run()
     from cgjobs_cleanup.bucket_sweep import BucketSweep
 
-    return BucketSweep(place, payload, ctx, cutoff=cutoff, clock=time.monotonic).run()
+    return BucketSweep(place, payload, ctx, cutoff=cutoff, clock=monotonic).run()
 
 
 @subtype("cleanup.logs", destructive=True, idempotent=True)
@@ -45,7 +45,7 @@ def logs(payload: Logs, ctx: Context) -> LogsResult:
             ctx,
             enqueued=_enqueued(ctx),
             min_age=settings.policy(payload.root).min_age,
-            clock=time.monotonic,
+            clock=monotonic,
         ).run()
 
 

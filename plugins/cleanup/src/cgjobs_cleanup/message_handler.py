@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 
 from sqlalchemy import func, select
 
@@ -42,7 +42,6 @@ def delete_messages(payload: Messages, ctx: Context, *, cutoff: datetime) -> Mes
         )
     _refuse_unknown_channels(db, payload, ctx)
     state = purge.begin(ctx, cutoff=cutoff)
-    clock, sleep = time.monotonic, time.sleep
     return purge.Purge(
         db,
         rules(db, messages, payload, cutoff=state.cutoff, now=datetime.now(UTC)),
@@ -51,8 +50,8 @@ def delete_messages(payload: Messages, ctx: Context, *, cutoff: datetime) -> Mes
         ctx,
         state=state,
         archive=_archive(payload, ctx, data),
-        replica=Replica(db, most=settings.max_replica_lag, job_id=ctx.job.id, clock=clock, sleep=sleep),
-        clock=clock,
+        replica=Replica(db, most=settings.max_replica_lag, job_id=ctx.job.id, clock=monotonic, sleep=sleep),
+        clock=monotonic,
         sleep=sleep,
     ).run()
 

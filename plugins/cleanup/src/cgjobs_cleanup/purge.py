@@ -154,7 +154,8 @@ class Purge:
             if outcome.cursor is None:
                 if not state.in_pass:
                     return
-                state.passes, state.in_pass, state.cursor = state.passes + 1, 0, None
+                state.passes += 1
+                state.in_pass, state.refused, state.cursor = 0, 0, None
             else:
                 self._add(outcome)
             self._ctx.checkpoint(state.dump())
