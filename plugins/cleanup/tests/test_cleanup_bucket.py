@@ -329,11 +329,11 @@ def test_a_long_run_goes_on_later_and_a_cancelled_one_ends(
     seconds = iter(range(100))
     monkeypatch.setattr("cgjobs_cleanup.handlers.monotonic", lambda: next(seconds))
 
-    with pytest.raises(Snooze, match="2 of 6 objects deleted, going on"):
+    with pytest.raises(Snooze, match="4 of 6 objects deleted, going on"):
         clean(store, max_duration=timedelta(seconds=2))
     with pytest.raises(JobCancelled):
         clean(store, context(store, cancel_after=1))
-    assert clean(store).deleted == 4
+    assert clean(store).deleted == 2
 
 
 @pytest.mark.parametrize(
