@@ -21,7 +21,7 @@ from cgjobs.embedded import find_server
 
 _PATIENCE = 60.0
 # A server also ends when the test run is killed. The tests run in the main thread, which the signal follows.
-_WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
 class Server:
@@ -84,7 +84,7 @@ class Server:
 
     def _command(self) -> list[str]:
         binary = os.environ.get("CGJOBS_TEST_SERVER") or str(find_server())
-        command = [*_WRAPPER, binary, "--bind", "127.0.0.1", "--port", str(self.port)]
+        command = [*WRAPPER, binary, "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--dir", str(self.directory), "--logfile", str(self.directory / "server.log")]
         for name, value in self.options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
