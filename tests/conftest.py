@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 import pytest
+import redis
 
 from cgjobs.embedded import find_server
 
@@ -76,6 +77,18 @@ class Server:
             self._process.kill()
             self._process.wait(_PATIENCE)
             self._process = None
+
+    def kill_written(self) -> None:
+        """The same, once all that was acknowledged is written.
+
+        With ``everysec`` Redis acknowledges what it has not written while an fsync is under way, and a kill then
+        loses that: on a slow disk, or where the thread for it waits for a processor.
+        """
+        with redis.Redis(port=self.port) as client:
+            deadline = time.monotonic() + _PATIENCE
+            while client.info("persistence")["aof_pending_bio_fsync"] and time.monotonic() < deadline:
+                pass  # at once after the answer: the next fsync is a second away at most
+        self.kill()
 
     def restart(self) -> None:
         """Stop it if it runs and start it on the same port and directory."""

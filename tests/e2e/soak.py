@@ -228,7 +228,8 @@ class Soak:
         if self._away:
             return
         self._away = True
-        self._server.kill()
+        self._server.kill_written()
+        self._record.broker_killed.append(time.monotonic())
 
         def back() -> None:
             self._server.start()
@@ -282,7 +283,7 @@ class Soak:
             self._pausing[-1].start()
 
     def _cancel(self, fault: Fault) -> None:
-        for job_id in self._record.acknowledged[-20::3]:
+        for job_id in list(self._record.acknowledged)[-20::3]:
             with contextlib.suppress(BrokerError, JobNotFound, JobStateError):
                 queue = self._client.queue(job_id.partition("-")[0])
                 if queue.cancel(job_id) is not JobState.ACTIVE:  # it had not begun, or waited for its retry

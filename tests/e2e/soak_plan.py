@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -100,4 +101,4 @@ class Producer(threading.Thread):
                 except BrokerError:
                     self._record.unknown.append(job_id)
                 else:
-                    self._record.acknowledged.append(job_id)
+                    self._record.acknowledged[job_id] = time.monotonic()

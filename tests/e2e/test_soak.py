@@ -60,7 +60,7 @@ def test_a_seed_gives_the_same_plan_in_which_each_fault_has_its_turn() -> None:
 
 @pytest.fixture
 def record() -> Record:
-    return Record(acknowledged=["a-1"], places={10: 0, 11: 1})
+    return Record(acknowledged={"a-1": 98.0}, broker_killed=[98.5], places={10: 0, 11: 1})
 
 
 def test_the_judge_explains_a_second_run_by_a_kill_or_a_long_outage_only(record: Record) -> None:
@@ -81,7 +81,9 @@ def test_the_judge_explains_a_second_run_by_a_kill_or_a_long_outage_only(record:
 def test_the_judge_finds_jobs_that_are_nowhere_or_twice_or_did_nothing(record: Record) -> None:
     assert misplaced(record, {"finished": ["a-1"]}, ["a-1"]) == []
     assert misplaced(record, {"canceled": ["a-1"]}, []) == []
-    assert misplaced(record, {"finished": []}, ["a-1"]) == ["a-1 is in no place"]
+    assert misplaced(record, {"finished": []}, []) == [
+        "a-1 is in no place; it never ran; acknowledged 0.500 s before the broker was killed"
+    ]
     assert misplaced(record, {"finished": ["a-1"]}, []) == ["a-1 is completed and never ran to its end"]
     assert len(misplaced(record, {"finished": ["a-1"], "failed": ["a-1"]}, ["a-1"])) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,22 +41,24 @@ class Record:
     """What happened, by the monotonic clock.
 
     Attributes:
-        acknowledged: Ids whose enqueue was acknowledged.
+        acknowledged: When an enqueue was acknowledged, by id.
         unknown: Ids whose enqueue was not answered.
         cancelled: When an operator was told that a job is cancelled, by its id.
         pauses: From the return of each ``pause`` until ``resume`` was called.
         places: The place of each worker process.
         killed: When a worker process was killed.
+        broker_killed: When the broker was.
         outages: What kept workers from the broker.
         bad_exits: Workers that did not exit with 0 after SIGTERM and no outage.
     """
 
-    acknowledged: list[str] = attrs.field(factory=list)
+    acknowledged: dict[str, float] = attrs.field(factory=dict)
     unknown: list[str] = attrs.field(factory=list)
     cancelled: dict[str, float] = attrs.field(factory=dict)
     pauses: list[tuple[float, float]] = attrs.field(factory=list)
     places: dict[int, int] = attrs.field(factory=dict)
     killed: dict[int, float] = attrs.field(factory=dict)
+    broker_killed: list[float] = attrs.field(factory=list)
     outages: list[Outage] = attrs.field(factory=list)
     bad_exits: list[str] = attrs.field(factory=list)
 
@@ -128,9 +131,13 @@ def misplaced(record: Record, ends: Mapping[str, Sequence[str]], effects: Iterab
     for name, ids in ends.items():
         for job_id in ids:
             where[job_id].append(name)
-    for job_id in record.acknowledged:
+    for job_id, at in record.acknowledged.items():
         if len(where[job_id]) != 1:
-            found.append(f"{job_id} is in {where[job_id] or 'no place'}")
+            death = min((kill for kill in record.broker_killed if kill > at), default=math.inf)
+            text = (
+                f"{job_id} is in {where[job_id] or 'no place'}; it {'ran' if job_id in done else 'never ran'}"
+            )
+            found.append(f"{text}; acknowledged {death - at:.3f} s before the broker was killed")
         elif where[job_id] == ["finished"] and job_id not in done:
             found.append(f"{job_id} is completed and never ran to its end")
     return found

@@ -30,11 +30,7 @@ BACK = 10.0
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Append-only everysec, in memory where it can be.
-
-    While the disk has not answered an fsync Redis acknowledges what it has not written: on a slow disk those
-    jobs are lost with its process, and the test would measure the disk.
-    """
+    """Append-only everysec, in memory where it can be: see `Server.kill_written`."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
         made = Server(Path(directory), appendonly="yes", appendfsync="everysec")
@@ -102,7 +98,7 @@ def away(stage: Stage, server: Server, number: int) -> float:
     gate = f"gate{number}"
     running = [stage.enqueue(gate) for _ in range(3)]
     until(lambda: all(stage.did("start")[job_id] for job_id in running))
-    server.kill()
+    server.kill_written()
     stage.open(gate)  # they end while nobody can be told
     until(lambda: all(stage.did("effect")[job_id] for job_id in running))
     server.start()
@@ -149,7 +145,7 @@ def test_a_broker_that_loads_its_data_fails_no_job(stage: Stage, server: Server)
         until(lambda: all(producer.acknowledged for producer in both))
         job_id = stage.enqueue("go")
         until(lambda: stage.did("start")[job_id])
-        server.kill()
+        server.kill_written()
         # Half a millisecond a key, and a look at the connections after each KiB: as with many gigabytes.
         server.options |= {"key_load_delay": 500, "loading_process_events_interval_bytes": 1024}
         # The server ends with the thread that started it, so what happens meanwhile is another one's.
