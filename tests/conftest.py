@@ -81,8 +81,8 @@ class Server:
     def kill_written(self) -> None:
         """The same, once all that was acknowledged is written.
 
-        With ``everysec`` Redis acknowledges what it has not written while an fsync is under way, and a kill then
-        loses that: on a slow disk, or where the thread for it waits for a processor.
+        With ``everysec`` Redis acknowledges what it has not written while an fsync is under way, and a kill
+        then loses that: on a slow disk, or where the thread for it waits for a processor.
         """
         with redis.Redis(port=self.port) as client:
             deadline = time.monotonic() + _PATIENCE

@@ -134,10 +134,10 @@ def misplaced(record: Record, ends: Mapping[str, Sequence[str]], effects: Iterab
     for job_id, at in record.acknowledged.items():
         if len(where[job_id]) != 1:
             death = min((kill for kill in record.broker_killed if kill > at), default=math.inf)
-            text = (
-                f"{job_id} is in {where[job_id] or 'no place'}; it {'ran' if job_id in done else 'never ran'}"
-            )
-            found.append(f"{text}; acknowledged {death - at:.3f} s before the broker was killed")
+            ran = "it ran" if job_id in done else "it never ran"
+            place = where[job_id] or "no place"
+            told = f"acknowledged {death - at:.3f} s before the broker was killed"
+            found.append(f"{job_id} is in {place}; {ran}; {told}")
         elif where[job_id] == ["finished"] and job_id not in done:
             found.append(f"{job_id} is completed and never ran to its end")
     return found
