@@ -146,8 +146,8 @@ def test_perform_is_there_for_stock_rq_workers_and_loads_rq_when_called_for() ->
     assert "rq" in loaded
 
 
-def test_there_are_five_distributions_with_one_version() -> None:
-    assert len(PROJECTS) == 5
+def test_there_are_six_distributions_with_one_version() -> None:
+    assert len(PROJECTS) == 6
     assert len({project["version"] for project in PROJECTS.values()}) == 1
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cgjobs import keys
-from cgjobs.broker import Sender, moves
+from cgjobs.broker import Sender, moves, operators
 from cgjobs.broker.values import Claimed, NewJob, ProducerLimits, Settlement, Turn
 from cgjobs.errors import QueueFull
 from cgjobs.model import Priority
@@ -202,7 +202,7 @@ class Limits(RuleBasedStateMachine):
         assert self.sender.send(moves.promote([QUEUE])).promoted == self.model.promote()
 
     @precondition(lambda self: self.model.of(READY))
-    @rule(data=st.data(), move=st.sampled_from([moves.cancel, moves.remove]))
+    @rule(data=st.data(), move=st.sampled_from([operators.cancel, operators.remove]))
     def a_ready_job_is_taken_out(self, data: st.DataObject, move: Any) -> None:
         job = data.draw(st.sampled_from(sorted(job.id for job in self.model.of(READY))))
         self.sender.send(move(job))

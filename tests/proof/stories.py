@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from cgjobs.broker import moves
+from cgjobs.broker import moves, operators
 from cgjobs.errors import DependencyNotFound
 from cgjobs.model import Priority
 from tests.proof import dependents
@@ -161,7 +161,7 @@ class Stories(Workers, Operators, Reports):
         return job_id not in self.model.jobs
 
     def _remove(self, job_id: str) -> None:
-        assert self.sender.send(moves.remove(job_id))
+        assert self.sender.send(operators.remove(job_id))
         self.model.remove(self.model.jobs[job_id])
 
     def _enqueue_waiting(self, jobs: list[Any]) -> None:
