@@ -4,7 +4,7 @@
 #   make check   lint, format, types
 #   make chaos   30 workers killed and 30 stopped under load, and what was lost
 #   make conformance  the engine's tests on another server: SERVER=/usr/bin/redis-server
-#   make mutants  seeded mistakes in the engine, each of which the state machine has to find
+#   make mutants  seeded mistakes in the engine, each of which a state machine has to find
 #   make bench   how fast it is here, beside nine peers from PyPI and npm (installed in .bench/)
 
 PYTHON ?= python3
