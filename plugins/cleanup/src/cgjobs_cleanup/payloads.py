@@ -137,7 +137,7 @@ class Messages:
         mode: ``hard`` deletes rows, with what belongs to them. ``soft`` sets ``deleted_at``. Triggers may
             refuse that for single messages. ``purge_soft_deleted`` deletes rows that were soft-deleted longer
             ago than ``age``.
-        batch_size: Most messages in one transaction; fewer when one takes longer than 0.1 s; 1 to 20,000.
+        batch_size: Most messages in one transaction; fewer when one takes longer than 0.05 s; 1 to 20,000.
         pause: Rest between two batches; 0 to 10 s.
         archive_to: Store, from ``[plugins.data.stores]``, to which messages and what belongs to them are
             written as JSON lines before they are deleted. None: nowhere.
