@@ -4,8 +4,9 @@
 
 A database with so many messages over a year and two entries of the audit log for five of them, in SQLite or
 in an embedded PostgreSQL. The report is of all of the year, so that every row is counted. Each format has a
-process of its own: its seconds (the whole handler, with reading and the start of libraries) on the clock and on
-the processor, the size of the file, and the most memory that the process used.
+process of its own: its seconds (the whole handler, with reading and the start of libraries) on the clock and
+on the processor, the size of the file, and the most memory that the process used.
+"""
 
 from __future__ import annotations
 

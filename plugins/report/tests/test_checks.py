@@ -25,11 +25,12 @@ def test_everything_is_ready(demo_database: DataSettings) -> None:
     assert {finding.level for finding in found.values()} == {"ok"}
 
 
-def test_a_missing_database_concerns_the_reports_that_read_it(tmp_path: Path) -> None:
-    found = findings(DataSettings(directory=tmp_path))
+@pytest.mark.parametrize(("url", "level"), [("", "warn"), ("sqlite:////nowhere/chat.db", "bad")])
+def test_a_missing_database_concerns_the_reports_that_read_it(tmp_path: Path, url: str, level: str) -> None:
+    found = findings(DataSettings(directory=tmp_path, url=url))
 
     levels = {name: finding.level for name, finding in found.items()}
-    assert levels == {"report.usage": "bad", "report.audit": "bad", "report.performance": "ok"}
+    assert levels == {"report.usage": level, "report.audit": level, "report.performance": "ok"}
     assert "[plugins.data] url" in found["report.usage"].message
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 import pytest
-from cgjobs.history import Histogram, History, JobHour, QueueHour
 
+from cgjobs import Histogram, History, JobHour, QueueHour
 from cgjobs.testing import RecordingContext
 from cgjobs_data import Settings as DataSettings
 from cgjobs_report import Params, Performance, ReportResult, Settings

@@ -56,8 +56,9 @@ def _tables(data: DataSettings) -> dict[str, _Faults]:
                     except Discard as error:
                         found[name].append(("bad", error.reason, ""))
     except (Discard, Retry) as error:
+        level = "bad" if data.url else "warn"  # nobody said that there is one
         for name in ("report.usage", "report.audit"):
-            found[name].append(("bad", error.reason, ""))
+            found[name].append((level, error.reason, ""))
     return found
 
 

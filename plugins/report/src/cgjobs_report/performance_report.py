@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from cgjobs.history import Histogram, History, JobHour, QueueHour
-
+from cgjobs import Histogram, History, JobHour, QueueHour
 from cgjobs_report import performance_tables
 from cgjobs_report.document import Chart, KeyFigure, Report, Series, Unit
 from cgjobs_report.payloads import Performance
@@ -181,9 +180,7 @@ def _warnings(jobs: Sequence[JobHour], queues: Sequence[QueueHour], span: Span) 
     starts = [hour.start for hour in jobs] + [hour.start for hour in queues]
     if starts and min(starts) - span.start >= timedelta(days=1):
         first = min(starts).astimezone(span.zone)
-        warnings.append(
-            f"The history begins on {first:%Y-%m-%d %H:%M}: the period may be incomplete."
-        )
+        warnings.append(f"The history begins on {first:%Y-%m-%d %H:%M}: the period may be incomplete.")
     if any(moment.timestamp() % 3600 for moment in (span.start, span.end)):
         warnings.append("The history has whole hours of UTC: one counts for the period in which it begins.")
     return tuple(warnings)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from cgjobs.history import Histogram, JobHour, QueueHour
-
+from cgjobs import Histogram, JobHour, QueueHour
 from cgjobs_report.document import Column, Row, Table, label
 from cgjobs_report.payloads import Granularity
 from cgjobs_report.performance_totals import PERCENTILES, Totals, seconds

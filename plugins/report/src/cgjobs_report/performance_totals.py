@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
-from cgjobs.history import Histogram, JobHour, QueueHour
+
+from cgjobs import Histogram, JobHour, QueueHour
 
 PERCENTILES = (50, 95, 99)
 """Those that are told of waits and runs."""
