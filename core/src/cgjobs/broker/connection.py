@@ -39,7 +39,6 @@ def _options(config: RedisConfig) -> dict[str, Any]:
         "socket_timeout": seconds,
         "socket_connect_timeout": seconds,
         "protocol": 2,
-        "driver_info": None,  # two more replies to wait for, for a name that helps nobody
     }
     if config.socket is not None:
         options["unix_socket_path"] = str(config.socket)
