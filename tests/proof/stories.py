@@ -71,6 +71,12 @@ class Stories(Workers, Operators, Reports):
         self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
         if retried and claimed.id in self.model.jobs and self.model.jobs[claimed.id].place in ENDED:
             self._retry(claimed.id, attempts=2)
+        job = self.model.jobs.get(claimed.id)
+        if job is not None and job.place == WAITING:
+            self.resume(queue=job.new.queue)
+            self._turn(worker, [], {job.new.queue: EVERY}, "heard")
+            for again in [c for c in self.hands[worker] if c.id == claimed.id and self.model.holds(c)]:
+                self._say(again)
 
     @rule(queue=queues)
     def a_job_waits_for_one_that_nobody_knows(self, queue: str) -> None:
