@@ -8,13 +8,12 @@ from typing import Literal
 import attrs
 
 from cgjobs import Context, Discard, subtype
-from cgjobs_notification.compose import compose
-from cgjobs_notification.outbox import Outbox
+from cgjobs_notification.mail.compose import compose
+from cgjobs_notification.mail.outbox import Outbox
 from cgjobs_notification.payloads import Content, Email
-from cgjobs_notification.ports import Mailer
+from cgjobs_notification.mail.port import Mailer
 from cgjobs_notification.settings import Settings
-from cgjobs_notification.smtp import SmtpPool
-from cgjobs_notification.users import UserGone, address_of
+from cgjobs_notification.mail.smtp import SmtpPool
 
 
 @attrs.frozen(kw_only=True)

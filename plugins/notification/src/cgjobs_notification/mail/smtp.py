@@ -13,8 +13,8 @@ from datetime import timedelta
 import attrs
 
 from cgjobs import Discard, Retry
-from cgjobs_notification.ports import Receipt
-from cgjobs_notification.settings import Smtp
+from cgjobs_notification.mail.port import Receipt
+from cgjobs_notification.mail.settings import Smtp
 
 _MAILS = 100  # over one connection; many servers end it somewhere beyond that
 _IDLE = timedelta(seconds=60)
