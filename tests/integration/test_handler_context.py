@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cgjobs import AsyncClient, Backoff, Context, JobState, Processor, Retry, subtype
+from cgjobs import AsyncClient, Backoff, Context, JobNotFound, JobState, Processor, Retry, subtype
 from cgjobs.broker import Sender, moves
 from cgjobs.config import LimitConfig
 from cgjobs.worker import Worker
@@ -256,3 +257,24 @@ def test_who_began_an_effect_may_say_that_it_is_done_however_late(redis_url: str
         assert sender.send(moves.once("j", "first", "k", "n1", "done")) == "lost"
         assert sender.send(moves.once("j", "second", "k", "n4", "begin")) == "done"
         sender.close()
+
+
+@subtype("work.count")
+def count_down(payload: Count, ctx: Context) -> None:
+    if payload.number:
+        ctx.client.enqueue(
+            Count(payload.number - 1), job_id=f"count-{payload.number - 1}", keep_completed=HOUR
+        )
+
+
+@awaited
+async def test_a_job_can_enqueue_jobs(redis_url: str) -> None:
+    async with at_work(redis_url, count_down) as work:
+        await work.client.enqueue(Count(2))
+
+        async def last() -> bool:
+            with contextlib.suppress(JobNotFound):
+                return (await work.client.get("count-0")).state is JobState.COMPLETED
+            return False
+
+        await until(last)

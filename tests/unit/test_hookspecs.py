@@ -16,6 +16,8 @@ def test_these_are_the_hooks() -> None:
         "cgjobs_processors",
         "cgjobs_subtypes",
         "cgjobs_settings",
+        "cgjobs_checks",
+        "cgjobs_commands",
         "cgjobs_event",
         "cgjobs_run",
         "cgjobs_worker_start",

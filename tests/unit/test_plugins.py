@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from cgjobs import (
+    Command,
     Context,
     Cron,
     Event,
@@ -350,3 +351,25 @@ def test_a_plugin_whose_payload_has_no_wire_form_is_broken_and_says_which_field(
     assert info(registry, "other").state == "quarantined"
     assert "'when' of Unwritable" in info(registry, "other").reason
     assert info(registry, "work").state == "loaded"
+
+
+def test_a_command_that_two_plugins_add_costs_the_second_one_its_place() -> None:
+    class Shop:
+        def __init__(self, target: str) -> None:
+            self.target = target
+
+        @hookimpl
+        def cgjobs_commands(self) -> list[Command]:
+            return [Command("shop", self.target, "Look at the shop.")]
+
+    found = load(found=[point("a", lambda: Shop("a:app")), point("b", lambda: Shop("b:app"))])
+
+    assert found.commands == {"shop": Command("shop", "a:app", "Look at the shop.")}
+    assert info(found, "b").state == "quarantined"
+    assert "the command 'shop' is added twice: by acme-a and by acme-b" in info(found, "b").reason
+
+
+@pytest.mark.parametrize(("name", "target"), [("Shop", "a:b"), ("", "a:b"), ("shop", "a.b"), ("shop", ":b")])
+def test_a_command_has_a_name_and_a_target_that_can_be_used(name: str, target: str) -> None:
+    with pytest.raises(ValueError, match=r"no name for a command|names no object"):
+        Command(name, target, "Help.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cgjobs.command import Command
 from cgjobs.config import Config
 from cgjobs.context import Context
 from cgjobs.errors import (
@@ -35,6 +36,7 @@ from cgjobs.errors import (
     WaitTimeout,
 )
 from cgjobs.event import Event
+from cgjobs.finding import Finding
 from cgjobs.hookspecs import hookimpl
 from cgjobs.model import (
     Backoff,
@@ -88,6 +90,7 @@ __all__ = [
     "BrokerUnsupported",
     "CgjobsError",
     "Client",
+    "Command",
     "Config",
     "ConfigError",
     "Context",
@@ -97,6 +100,7 @@ __all__ = [
     "Discard",
     "Event",
     "Fault",
+    "Finding",
     "Flow",
     "FunctionsMissing",
     "InvalidOption",

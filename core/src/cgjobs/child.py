@@ -17,8 +17,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ import structlog
 from cgjobs import lifeline, loading, logs, plugins
 from cgjobs.broker.values import Claimed
 from cgjobs.child_run import ChildMarks, ChildRun
+from cgjobs.client import Client
 from cgjobs.codec import Codec, Envelope
-from cgjobs.config import LimitConfig
+from cgjobs.config import Config, LimitConfig
 from cgjobs.errors import InvalidPayload, PluginError
 from cgjobs.executor import shown_traceback
 from cgjobs.isolation import HEADER
@@ -128,12 +130,14 @@ class Child:
         link: The way to the worker.
         registry: The plugins.
         codec: Payloads from the wire, results to it.
+        config: Reads the configuration, when a job wants a client.
     """
 
-    def __init__(self, link: Link, registry: Registry, codec: Codec) -> None:
+    def __init__(self, link: Link, registry: Registry, codec: Codec, config: Callable[[], Config]) -> None:
         self._known: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         self._link, self._registry, self._codec = link, registry, codec
         self._wrappers, self._resources = Wrappers(registry), Resources()
+        self._open_client = lambda: Client(config(), registry)
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._run: Run | None = None
         self._pid, self._home = os.getpid(), os.open(".", os.O_RDONLY | os.O_DIRECTORY)
@@ -207,6 +211,7 @@ class Child:
                 settings,
                 self._resources,
                 lambda: marks,
+                self._open_client,
                 self._codec.limits,
                 (payload, *settings.values()),
             )
@@ -288,14 +293,18 @@ def main() -> None:
         link.send({"refused": one_line(error)[:MESSAGE_CHARACTERS]})
         return
     link.send({"ready": os.getpid()})
-    Child(link, registry, Codec(LimitConfig(**hello["limits"]))).serve()
+    Child(link, registry, Codec(LimitConfig(**hello["limits"])), partial(_config, hello)).serve()
+
+
+def _config(hello: Mapping[str, Any]) -> Config:
+    return loading.load(None if hello["config"] is None else Path(hello["config"]))
 
 
 def _registry(hello: Mapping[str, Any]) -> Registry:
     if hello["factory"]:
         registry: Registry = pkgutil.resolve_name(hello["factory"])()
     else:
-        config = loading.load(None if hello["config"] is None else Path(hello["config"]))
+        config = _config(hello)
         read_settings = loading.settings_reader(config)
         registry = plugins.load(hello["plugins"], block=config.plugins.block, read_settings=read_settings)
     for name, (location, version) in hello["subtypes"].items():

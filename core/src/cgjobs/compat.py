@@ -22,6 +22,7 @@ from rq.results import Result
 from cgjobs import loading, plugins
 from cgjobs.broker.replies import text
 from cgjobs.broker.values import Claimed
+from cgjobs.client import Client
 from cgjobs.codec import PERFORM, Codec
 from cgjobs.config import Config
 from cgjobs.model import Backoff
@@ -97,6 +98,7 @@ def perform(envelope: Mapping[str, Any]) -> Any:
         settings,
         resources,
         lambda: _RqMarks(job),
+        host.client,
         attrs.evolve(host.config.limits, log_lines=0),
         (payload, *settings.values()),
     )
@@ -117,6 +119,9 @@ class _Host:
     registry: Registry
     codec: Codec
     wrappers: Wrappers
+
+    def client(self) -> Client:
+        return Client(self.config, self.registry)
 
 
 @cache

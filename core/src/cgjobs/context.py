@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from cgjobs.model import Dependency, Job
 from cgjobs.once import Once, Unknown
+
+if TYPE_CHECKING:
+    from cgjobs.client import Client
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +50,14 @@ class Context(Protocol):
         Its lines are kept with the job too, but for ``debug`` ones: the last ``limits.log_lines`` of all
         attempts, at most 1,000 characters each, secrets hidden. They are written twice a second, and before
         the attempt's end is.
+        """
+
+    @property
+    def client(self) -> Client:
+        """A client on the worker's broker, for a job that enqueues jobs or asks about them.
+
+        It blocks: use it in ``def`` handlers. An attempt may be repeated: give what it enqueues a ``job_id``
+        made of this job's, so that it is enqueued once.
         """
 
     def dependencies(self) -> Mapping[str, Dependency]:

@@ -22,6 +22,7 @@ from cgjobs import hold
 from cgjobs.broker import Send, moves
 from cgjobs.broker.replies import duration
 from cgjobs.broker.values import Claimed, OutcomeKind, Settlement
+from cgjobs.client import Client
 from cgjobs.codec import Codec, Envelope, Unreadable
 from cgjobs.config import Config
 from cgjobs.duration import parse_duration
@@ -78,6 +79,7 @@ class Executor:
         self._config, self._registry, self._codec = config, registry, codec
         self._threads, self._children, self._resources, self._log = threads, children, resources, log
         self._send = send
+        self._open_client = lambda: Client(config, registry)
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._wrappers = Wrappers(registry)
         self._is_async = {name: subtype.is_async for name, subtype in registry.subtypes.items()}
@@ -146,6 +148,7 @@ class Executor:
             settings,
             self._resources,
             marks,
+            self._open_client,
             self._config.limits,
             (payload, *settings.values()),
         )

@@ -10,12 +10,14 @@ Each function below is optional. A misspelt name puts the plugin in quarantine, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from cgjobs.command import Command
 from cgjobs.event import Event
+from cgjobs.finding import Finding
 from cgjobs.processor import Processor
 from cgjobs.subtype import Subtype
 
@@ -45,6 +47,23 @@ def cgjobs_settings() -> type:  # type: ignore[empty-body]
 
     It is checked before the worker takes its first job, and handed to handlers by ``ctx.settings(cls)``.
     """
+
+
+@hookspec
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:  # type: ignore[empty-body]
+    """What ``cgjobs doctor`` says about this plugin: what is missing, wrong or out of reach.
+
+    It takes two seconds at most, changes nothing and sends nothing. What it raises is a finding too.
+
+    Args:
+        settings: Given a settings class, the plugin's own or another's, gives the settings, as
+            ``ctx.settings`` does.
+    """
+
+
+@hookspec
+def cgjobs_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """The commands that this plugin adds to ``cgjobs``."""
 
 
 @hookspec

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
@@ -12,8 +13,10 @@ import attrs
 import pluggy
 
 from cgjobs import cron, hookspecs
+from cgjobs.command import Command
 from cgjobs.errors import PluginConflict, PluginError, ProcessorNotFound, SubtypeNotFound, suggest
 from cgjobs.event import Event
+from cgjobs.finding import Finding
 from cgjobs.processor import Processor
 from cgjobs.subtype import Subtype
 from cgjobs.wire.record import payload_form
@@ -58,6 +61,7 @@ class Registry:
         processors: Job types by name.
         subtypes: Subtypes by full name.
         settings: Settings objects by their class.
+        commands: Commands that they add to the command line, by name.
     """
 
     hook: Any = attrs.field(repr=False)
@@ -65,6 +69,7 @@ class Registry:
     processors: Mapping[str, Processor]
     subtypes: Mapping[str, Subtype[Any, Any]]
     settings: Mapping[type, object] = attrs.field(repr=False)
+    commands: Mapping[str, Command]
     _by_payload: Mapping[type, Subtype[Any, Any]] = attrs.field(repr=False)
     _observers: tuple[tuple[str, Callable[[Event], object]], ...] = attrs.field(repr=False)
 
@@ -75,6 +80,18 @@ class Registry:
                 observer(event)
             except Exception:
                 _log.exception("plugin %s failed to observe %s", name, event.name)
+
+    @property
+    def checks(self) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
+        """Each plugin's ``cgjobs_checks``, by the plugin's name."""
+        for impl in self.hook.cgjobs_checks.get_hookimpls():
+            given = {"settings": self._settings_of}
+            yield impl.plugin_name, partial(impl.function, *(given[name] for name in impl.argnames))
+
+    def _settings_of(self, cls: type[T]) -> T:
+        if cls not in self.settings:
+            raise LookupError(f"no plugin that works announces {cls.__qualname__} with cgjobs_settings")
+        return self.settings[cls]  # type: ignore[return-value]
 
     def subtype(self, name: str) -> Subtype[Any, Any]:
         """The subtype with this full name.
@@ -195,6 +212,7 @@ class _Offer:
     processors: list[Processor]
     subtypes: list[Subtype[Any, Any]]
     settings: dict[type, object]
+    commands: list[Command]
 
 
 class _Loader:
@@ -205,6 +223,7 @@ class _Loader:
         self._infos: list[PluginInfo] = []
         self._offers: list[_Offer] = []
         self._owners: dict[str, str] = {}
+        self._commands: dict[str, str] = {}
         self._payloads: dict[type, Subtype[Any, Any]] = {}
 
     def skip(self, info: PluginInfo) -> None:
@@ -226,6 +245,9 @@ class _Loader:
             return
         for subtype in offer.subtypes:
             self._payloads[subtype.payload] = subtype
+        self._commands |= dict.fromkeys(
+            (command.name for command in offer.commands), offer.info.distribution or offer.info.name
+        )
         self._owners |= dict.fromkeys(offer.info.types, offer.info.distribution or offer.info.name)
         self._offers.append(offer)
 
@@ -252,10 +274,11 @@ class _Loader:
             if not (isinstance(cls, type) and attrs.has(cls)):
                 raise PluginError(f"cgjobs_settings returned {cls!r}; return an attrs class")
             settings[cls] = self._read_settings(info.name, cls)
+        commands = _items(plugin, "cgjobs_commands", Command)
         types = (*(item.name for item in processors), *(item.name for item in subtypes))
         versions = {item.name: item.version for item in subtypes}
         info = attrs.evolve(info, types=types, payload_versions=versions)
-        return _Offer(info, plugin, processors, subtypes, settings)
+        return _Offer(info, plugin, processors, subtypes, settings, commands)
 
     def _refuse_unknown_hooks(self, plugin: object) -> None:
         known = [name for name in vars(hookspecs) if name.startswith("cgjobs_")]
@@ -278,6 +301,12 @@ class _Loader:
                     f"Uninstall one, or add it to plugins.block"
                 )
             seen.add(name)
+        for command in offer.commands:
+            if command.name in self._commands:
+                raise PluginConflict(
+                    f"the command {command.name!r} is added twice: by {self._commands[command.name]} and by "
+                    f"{mine}. Uninstall one, or add it to plugins.block"
+                )
         for subtype in offer.subtypes:
             if taken := self._payloads.get(subtype.payload):
                 raise PluginConflict(
@@ -291,9 +320,11 @@ class _Loader:
         processors = {item.name: item for offer in self._offers for item in offer.processors}
         subtypes: dict[str, Subtype[Any, Any]] = {}
         settings: dict[type, object] = {}
+        commands: dict[str, Command] = {}
         for offer in self._offers:
             subtypes |= {item.name: item for item in offer.subtypes}
             settings |= offer.settings
+            commands |= {command.name: command for command in offer.commands}
             self._infos.append(offer.info)
         by_payload = {item.payload: item for item in subtypes.values()}
         infos = tuple(sorted(self._infos, key=lambda info: (bool(info.distribution), info.name)))
@@ -301,7 +332,9 @@ class _Loader:
             (impl.plugin_name, impl.function if impl.argnames else _without_event(impl.function))
             for impl in self._manager.hook.cgjobs_event.get_hookimpls()
         )
-        return Registry(self._manager.hook, infos, processors, subtypes, settings, by_payload, observers)
+        return Registry(
+            self._manager.hook, infos, processors, subtypes, settings, commands, by_payload, observers
+        )
 
     def _drop_orphan(self) -> bool:
         """Quarantine one plugin that adds to a job type nobody provides; others may then be orphans too."""

@@ -17,6 +17,7 @@ import orjson
 from cgjobs.broker.dependents import dependency
 from cgjobs.broker.reads import time as read_time
 from cgjobs.broker.values import Claimed, Settlement
+from cgjobs.client import Client
 from cgjobs.codec import Envelope
 from cgjobs.config import LimitConfig
 from cgjobs.context import Logger
@@ -108,6 +109,7 @@ class RunContext:
         settings: The plugins' settings by class.
         resources: What is open in this worker.
         marks: Gives where the marks of effects are kept.
+        client: Opens the worker's client.
         limits: What a checkpoint may be.
         secrets: Payload and settings, whose secret fields are not kept in log lines.
     """
@@ -121,12 +123,13 @@ class RunContext:
         settings: Mapping[type, object],
         resources: Resources,
         marks: Callable[[], Marks],
+        client: Callable[[], Client],
         limits: LimitConfig,
         secrets: tuple[object, ...],
     ) -> None:
         self._run, self._envelope, self._timeout = run, envelope, timeout
         self._log, self._settings, self._resources = log, settings, resources
-        self._marks, self._limits, self._holders = marks, limits, secrets
+        self._marks, self._client, self._limits, self._holders = marks, client, limits, secrets
 
     @cached_property
     def job(self) -> Job:
@@ -165,6 +168,11 @@ class RunContext:
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
         return secret_forms(self._holders)
+
+    @property
+    def client(self) -> Client:
+        """A client on the worker's broker, opened once for all its jobs."""
+        return self._resources.use(self._client)
 
     def dependencies(self) -> dict[str, Dependency]:
         """What became of the jobs that this one depended on."""

@@ -87,6 +87,7 @@ class RecordingContext:
         dependencies: What ``ctx.dependencies()`` gives.
         cancel_after: Raise `JobCancelled` at the report with this number, from 1. None: never.
         checkpoint: What an earlier attempt gave to ``ctx.checkpoint``; None for nothing.
+        client: What ``ctx.client`` gives: a `Client` on a test's broker, or a stand-in.
         marks: What earlier attempts left with ``ctx.once``: ``begun`` (nobody knows how that ended) or
             ``done`` by key.
 
@@ -107,6 +108,7 @@ class RecordingContext:
         dependencies: Mapping[str, Dependency] | None = None,
         cancel_after: int | None = None,
         checkpoint: Any = None,
+        client: Any = None,
         marks: Mapping[str, Literal["begun", "done"]] | None = None,
     ) -> None:
         self.job = Job(
@@ -126,6 +128,7 @@ class RecordingContext:
         self._uses = dict(uses or {})
         self._opened: dict[Any, Any] = {}
         self._stack = contextlib.ExitStack()
+        self._client = client
         self._dependencies = dict(dependencies or {})
         self._cancel_after = cancel_after
         self.checkpoints: list[Any] = []
@@ -139,6 +142,13 @@ class RecordingContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @property
+    def client(self) -> Any:
+        """The client that the test gave."""
+        if self._client is None:
+            raise LookupError("give RecordingContext client=...")
+        return self._client
 
     def dependencies(self) -> dict[str, Dependency]:
         """What the test said became of the jobs that this one depended on."""

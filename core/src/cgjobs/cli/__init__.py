@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from cgjobs.cli.exits import BROKEN_PIPE, FAILED, INTERRUPTED, OK, exit_code
 from cgjobs.cli.output import talk
-from cgjobs.errors import CgjobsError, Fault, InvalidOption
+from cgjobs.errors import CgjobsError, ConfigError, Fault, InvalidOption
+
+if TYPE_CHECKING:  # the common commands need no plugins, or not yet
+    from cgjobs.cli.session import Session
+    from cgjobs.command import Command
 
 _HELP = (  # each paragraph on one line: the help is wrapped to the terminal
     "Background jobs over Redis.\n\n"
@@ -46,7 +50,7 @@ _COMMANDS = {
 }
 
 
-def _app(chosen: str) -> App:
+def _app(chosen: str, more: Mapping[str, Command]) -> App:
     app = App(
         name="cgjobs",
         help=_HELP,
@@ -58,7 +62,29 @@ def _app(chosen: str) -> App:
     for order, (name, (target, text)) in enumerate(_COMMANDS.items()):
         # The text stands in for a command's own help, so that listing commands does not import them all.
         app.command(f"cgjobs.cli.{target}", name=name, help=None if name == chosen else text, sort_key=order)
+    for name, command in more.items():
+        help_text = None if name == chosen else command.help
+        app.command(command.target, name=name, help=help_text, sort_key=len(_COMMANDS))
     return app
+
+
+def _plugin_commands(chosen: str, config_file: Path | None) -> Mapping[str, Command]:
+    """The commands that plugins add, when one of them may be meant; none may have the name of ours."""
+    if chosen in _COMMANDS:
+        return {}
+    try:
+        commands = _session(config_file).registry.commands
+    except ConfigError:
+        if chosen.startswith("-") or not chosen:
+            return {}  # help is given whatever the configuration says
+        raise
+    return {name: command for name, command in commands.items() if name not in _COMMANDS}
+
+
+def _session(config_file: Path | None) -> Session:
+    from cgjobs.cli.session import Session
+
+    return Session(config_file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,14 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     config_file = _take_config(words)
-    command, bound, injected = _app(words[0] if words else "").parse_args(
-        words, exit_on_error=False, print_error=False
-    )
+    chosen = words[0] if words else ""
+    app = _app(chosen, _plugin_commands(chosen, config_file))
+    command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     if not injected:
         return _code(command, bound.args, bound.kwargs)
-    from cgjobs.cli.session import Session
-
-    session = Session(config_file)
+    session = _session(config_file)
     try:
         return _code(command, bound.args, {**bound.kwargs, "session": session})
     finally:

@@ -9,8 +9,6 @@ from datetime import timedelta
 from itertools import islice
 from typing import Literal
 
-import attrs
-
 from cgjobs import hold
 from cgjobs.broker import health, library, reads
 from cgjobs.broker.connection import refuse_unsupported
@@ -20,29 +18,14 @@ from cgjobs.cli.session import Session
 from cgjobs.config import Config
 from cgjobs.duration import format_duration
 from cgjobs.errors import BrokerUnsupported
+from cgjobs.finding import Finding
 from cgjobs.model import JobState
+from cgjobs.plugins import Registry
 
 _SCANNED = 10_000  # of each queue and state, and of all hashes: a bound on what one look costs the broker
 _CHUNK = 1000
 _GROUPS = 1000  # of held jobs in one queue
 _LONG = timedelta(hours=1)
-
-
-@attrs.frozen
-class Finding:
-    """What one check found.
-
-    Args:
-        check: Its name.
-        level: ``ok``, ``warn`` or ``bad``.
-        message: What is so.
-        advice: What to do, or ``""``.
-    """
-
-    check: str
-    level: Literal["ok", "warn", "bad"]
-    message: str
-    advice: str = ""
 
 
 def transport(config: Config) -> Finding:
@@ -52,6 +35,16 @@ def transport(config: Config) -> Finding:
         return Finding("transport", "ok", "nothing crosses a network unencrypted, or it is no production")
     advice = "use rediss:// or set redis.tls = true"
     return Finding("transport", "warn", f"the connection to {redis.host} is not encrypted", advice)
+
+
+def of_plugins(registry: Registry) -> Iterator[Finding]:
+    """What the plugins say of themselves: their hook ``cgjobs_checks``."""
+    for name, check in registry.checks:
+        try:
+            yield from check()
+        except Exception as error:
+            message = f"its cgjobs_checks raised {type(error).__name__}: {error}"
+            yield Finding(name, "bad", message, "that is a mistake in the plugin: tell its author")
 
 
 def version(facts: ServerFacts) -> Finding:

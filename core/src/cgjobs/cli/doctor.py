@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from cgjobs.broker import address, health
 from cgjobs.cli import checks
-from cgjobs.cli.checks import Finding
 from cgjobs.cli.exits import FAILED, OK, UNREACHABLE
 from cgjobs.cli.output import AsJson, show, show_json, show_styled
-from cgjobs.cli.run import worker_registry
 from cgjobs.cli.session import Session, Shared
 from cgjobs.errors import BrokerError, ConfigError
+from cgjobs.finding import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
@@ -52,12 +51,14 @@ def _findings(session: Session) -> Iterator[Finding]:
 
 
 def _plugins(session: Session) -> Iterator[Finding]:
-    broken = [plugin for plugin in worker_registry(session.config).plugins if plugin.state == "quarantined"]
+    registry = session.worker_registry
+    broken = [plugin for plugin in registry.plugins if plugin.state == "quarantined"]
     for plugin in broken:
         advice = "correct it, uninstall it, or name it in plugins.block"
         yield Finding("plugins", "bad", f"{plugin.name} is broken: {plugin.reason}", advice)
     if not broken:
         yield Finding("plugins", "ok", "none is broken")
+    yield from checks.of_plugins(registry)
 
 
 def _broker(session: Session) -> Iterator[Finding]:

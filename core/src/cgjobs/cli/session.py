@@ -15,7 +15,7 @@ from cgjobs.cli.exits import Refused
 from cgjobs.cli.output import talk
 from cgjobs.config import Config, RedisConfig
 from cgjobs.embedded import EmbeddedBroker, default_directory
-from cgjobs.errors import QueueNotFound
+from cgjobs.errors import PluginError, QueueNotFound
 from cgjobs.plugins import Registry
 
 if TYPE_CHECKING:  # the client of Redis is slow to import and not needed by every command
@@ -61,6 +61,26 @@ class Session:
     def registry(self) -> Registry:
         """The plugins without their settings, which are the workers' affair."""
         return plugins.load(block=self.config.plugins.block, read_settings=lambda name, cls: None)
+
+    def settings(self, cls: type[T]) -> T:
+        """The settings of a plugin, read as a worker reads them.
+
+        Raises:
+            PluginError: No plugin that works announces this class.
+        """
+        try:
+            return self.worker_registry.settings[cls]  # type: ignore[return-value]
+        except KeyError:
+            broken = [item for item in self.worker_registry.plugins if item.state == "quarantined"]
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in broken) or "see `cgjobs plugins`"
+            raise PluginError(f"no plugin that works has {cls.__qualname__} ({reasons})") from None
+
+    @cached_property
+    def worker_registry(self) -> Registry:
+        """The plugins as a worker has them, with their settings."""
+        return plugins.load(
+            block=self.config.plugins.block, read_settings=loading.settings_reader(self.config)
+        )
 
     @cached_property
     def operations(self) -> Operations:
