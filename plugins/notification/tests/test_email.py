@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cgjobs_notification.compose import compose
+from cgjobs_notification.handlers import email
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -14,8 +16,6 @@ from hypothesis import strategies as st
 from cgjobs import Discard, Retry
 from cgjobs.testing import RecordingContext
 from cgjobs_notification import Content, Email, EmailResult, Settings
-from cgjobs_notification.compose import compose
-from cgjobs_notification.handlers import email
 from cgjobs_notification.settings import Smtp, Users
 
 

@@ -19,13 +19,13 @@ import attrs
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from cgjobs_notification.handlers import email as send_email
+from cgjobs_notification.smtp import SmtpPool
 
 from cgjobs import Discard, Retry
 from cgjobs.testing import RecordingContext
 from cgjobs_notification import Content, Email, EmailResult, Settings
-from cgjobs_notification.handlers import email as send_email
 from cgjobs_notification.settings import Smtp
-from cgjobs_notification.smtp import SmtpPool
 
 
 @attrs.define

@@ -1,4 +1,4 @@
-"""The embedded default of push and text messages: files, so that everything works before a service is set up."""
+"""The embedded default of push and text messages: files. Everything works before a service is set up."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ _LONGEST_WAIT = timedelta(hours=6)
 
 
 def retry_after(headers: dict[str, str], now: datetime | None = None) -> timedelta | None:
-    """What a ``Retry-After`` asks for, seconds or a date (RFC 9110, 10.2.3), at most 6 h; None without one."""
+    """What a ``Retry-After`` asks for (RFC 9110, 10.2.3), at most 6 h; None without one."""
     text = headers.get("retry-after", "").strip()
     if text.isdecimal() and text.isascii():
         return min(timedelta(seconds=int(text[:9])), _LONGEST_WAIT)

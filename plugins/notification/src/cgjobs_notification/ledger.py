@@ -43,10 +43,10 @@ class TableLedger:
         except IntegrityError:
             pass  # somebody has claimed it before
         with self._writing() as connection:
-            row = connection.execute(select(*self._columns).where(*of).with_for_update()).mappings().first()
+            row = connection.execute(select(*self._columns).where(*of).with_for_update()).first()
             if row is None:  # released in between
                 raise Snooze(_BUSY, "another job has just given it up")
-            known = self._known(row)
+            known = self._known(row._asdict())
             if known == "sent":
                 return known
             taken = update(self._table.table).where(*of).values(self._row(key, channel, destination))
@@ -71,9 +71,7 @@ class TableLedger:
             table["detail"]: detail[:1000] or None,
         }
         with self._writing() as connection:
-            connection.execute(
-                update(table.table).where(*self._of(key, channel, destination)).values(values)
-            )
+            connection.execute(update(table.table).where(*self._of(key, channel, destination)).values(values))
 
     def release(self, key: str, channel: Channel, destination: str) -> None:
         """Delete the row."""

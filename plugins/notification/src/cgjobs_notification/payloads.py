@@ -90,12 +90,19 @@ class Email:
         user_id: The user whose address is looked up when the mail is sent.
         to: An address. Refused unless the settings allow direct addresses.
         message: The text, under the subject of the settings; or subject, text and HTML.
+        category: What it is about.
+        respect_quiet_hours: Whether it waits for the end of the user's quiet hours. None: the category
+            decides; ``transactional`` and ``security`` do not wait.
+        idempotency_key: Two jobs with the same key send once, when there is a ledger. None: the job's id.
         expires_at: From then on the mail is pointless and not sent any more; the job still completes.
     """
 
     user_id: str | None = None
     to: str | None = attrs.field(default=None, validator=_one_line)
     message: str | Content
+    category: Category = "transactional"
+    respect_quiet_hours: bool | None = None
+    idempotency_key: str | None = attrs.field(default=None, validator=_key)
     expires_at: datetime | None = attrs.field(default=None, validator=_aware)
 
     def __attrs_post_init__(self) -> None:
@@ -175,7 +182,7 @@ class Sms:
 
     user_id: str | None = None
     to: str | None = attrs.field(default=None, repr=False)
-    message: str = attrs.field(validator=[_some, attrs.validators.max_len(1_600)])
+    message: str = attrs.field(validator=attrs.validators.and_(_some, attrs.validators.max_len(1_600)))
     sender: str | None = None
     category: Category = "transactional"
     respect_quiet_hours: bool | None = None

@@ -43,7 +43,7 @@ class People:
         return Person(
             id=user_id,
             email=_text(user.get("email")),
-            email_bounced=(more.get("email_bounce_reason") or "bounced") if more.get("email_bounced_at") else "",
+            email_bounced=_bounce(more),
             phone=_text(more.get("phone")) or _text(user.get("phone")),
             phone_verified=bool(more.get("phone_verified_at")) if more.get("phone") else None,
             locale=_text(more.get("locale")) or _text(user.get("locale")),
@@ -76,7 +76,16 @@ class People:
             query = query.where(subscriptions["kind"].in_(kinds))
         with self._reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [Device(**{name: value or "" for name, value in row.items()}) for row in rows]
+        return [
+            Device(
+                id=row["id"],
+                kind=row["kind"],
+                address=row["address"],
+                p256dh=row["p256dh"] or "",
+                auth=row["auth"] or "",
+            )
+            for row in rows
+        ]
 
     def disable(self, device: Device, reason: str, now: datetime) -> None:
         """Mark the subscription; an earlier mark stays."""
@@ -127,10 +136,8 @@ class People:
 
 def _row(connection: Connection, entity: Entity, key: str, value: str) -> Mapping[str, Any] | None:
     columns = [entity[name].label(name) for name in entity]
-    found: Mapping[str, Any] | None = (
-        connection.execute(select(*columns).where(entity[key] == value)).mappings().first()
-    )
-    return found
+    found = connection.execute(select(*columns).where(entity[key] == value)).first()
+    return None if found is None else found._asdict()
 
 
 def _about(
@@ -144,7 +151,7 @@ def _about(
         .where(entity["category"].in_((category, *ALL)))
         .order_by(func.length(entity["category"]).desc())
     )
-    return list(connection.execute(query).mappings())
+    return [row._asdict() for row in connection.execute(query)]
 
 
 def _quiet(row: Mapping[str, Any]) -> tuple[time, time] | None:
@@ -153,6 +160,10 @@ def _quiet(row: Mapping[str, Any]) -> tuple[time, time] | None:
         return time.fromisoformat(begin), time.fromisoformat(end)
     except ValueError:
         return None
+
+
+def _bounce(contact: Mapping[str, Any]) -> str:
+    return str(contact["email_bounce_reason"] or "bounced") if contact.get("email_bounced_at") else ""
 
 
 def _text(value: object) -> str | None:

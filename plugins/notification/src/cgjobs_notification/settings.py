@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import attrs
 
+from cgjobs import Backoff
 from cgjobs_notification.checked import state_directory
 from cgjobs_notification.mail.settings import Smtp
 from cgjobs_notification.payloads import Category
 from cgjobs_notification.push.settings import PushSettings
 from cgjobs_notification.sms.settings import SmsSettings
+
+BACKOFF = Backoff.exponential(timedelta(seconds=15), ceiling=timedelta(minutes=15))
+"""After 12 attempts 1 h 30 min have gone by, after 20 attempts 3 h 30 min: servers are down for that long."""
 
 
 def _zone(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -8,12 +8,14 @@ from typing import Literal
 import attrs
 
 from cgjobs import Context, Discard, subtype
+from cgjobs_notification.addressee import Addressee, addressee
+from cgjobs_notification.consent import SkippedReason
 from cgjobs_notification.mail.compose import compose
 from cgjobs_notification.mail.outbox import Outbox
-from cgjobs_notification.payloads import Content, Email
 from cgjobs_notification.mail.port import Mailer
-from cgjobs_notification.settings import Settings
 from cgjobs_notification.mail.smtp import SmtpPool
+from cgjobs_notification.payloads import Content, Email
+from cgjobs_notification.settings import BACKOFF, Settings
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +35,7 @@ class EmailResult:
     """
 
     outcome: Literal["sent", "skipped"]
-    skipped_reason: str = ""
+    skipped_reason: SkippedReason = ""
     message_id: str = ""
     accepted: tuple[str, ...] = ()
     transport: Literal["smtp", "outbox", ""] = ""
@@ -43,7 +45,7 @@ class EmailResult:
     attempts: int = 1
 
 
-@subtype("notification.email", timeout=timedelta(minutes=5))
+@subtype("notification.email", timeout=timedelta(minutes=5), attempts=20, backoff=BACKOFF)
 def email(payload: Email, ctx: Context) -> EmailResult:
     """Send one mail to one person.
 
@@ -51,12 +53,10 @@ def email(payload: Email, ctx: Context) -> EmailResult:
     server took it, and it is sent again under the same Message-ID.
     """
     settings, now, attempts = ctx.settings(Settings), datetime.now(UTC), ctx.job.attempt
-    if payload.expires_at is not None and payload.expires_at <= now:
-        return EmailResult(outcome="skipped", skipped_reason="expired", attempts=attempts)
-    try:
-        recipient = _recipient(payload, settings)
-    except UserGone:
-        return EmailResult(outcome="skipped", skipped_reason="user_deleted", attempts=attempts)
+    to = addressee(ctx, payload.user_id, "email", payload.category, payload.expires_at, now)
+    if reason := to.skipped(payload.respect_quiet_hours):
+        return EmailResult(outcome="skipped", skipped_reason=reason, attempts=attempts)
+    recipient = _recipient(payload, to)
     mailer: Mailer = ctx.use(SmtpPool, settings.smtp) if settings.smtp else ctx.use(Outbox, settings.outbox)
     content = payload.message
     if isinstance(content, str):
@@ -73,14 +73,9 @@ def email(payload: Email, ctx: Context) -> EmailResult:
     )
 
 
-def _recipient(payload: Email, settings: Settings) -> str:
-    if payload.to is not None:
-        if not settings.allow_direct_addresses:
-            raise Discard(
-                "direct addresses are not allowed; enqueue with user_id, or set "
-                "allow_direct_addresses = true in [plugins.notification]"
-            )
-        return payload.to
-    if payload.user_id is None or settings.users is None:
-        raise Discard("nowhere to look up addresses: set database in [plugins.notification.users]")
-    return address_of(payload.user_id, settings.users)
+def _recipient(payload: Email, to: Addressee) -> str:
+    if to.person is None:
+        return payload.to or ""
+    if not to.person.email:
+        raise Discard(f"user {to.person.id!r} has no address")
+    return to.person.email

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import orjson
@@ -47,13 +47,15 @@ class Apns:
         self._jwt = library("jwt", "push")
         library("h2", "push")
         self._lock = threading.Lock()
-        self._token, self._signed_at = "", datetime.min
+        self._token, self._signed_at = "", datetime.min.replace(tzinfo=UTC)
         try:
             self._key = settings.key_file.read_text("ascii")
             verify = ssl.create_default_context(cafile=settings.ca_file)
             self._sign(0)
         except Exception as error:  # PyJWT and cryptography raise what they stumble over
-            raise Discard(f"[plugins.notification.push.apns] key_file {settings.key_file}: {error}") from error
+            raise Discard(
+                f"[plugins.notification.push.apns] key_file {settings.key_file}: {error}"
+            ) from error
         self._http = httpx2.Client(
             base_url=settings.endpoint, http2=True, verify=verify, timeout=settings.timeout.total_seconds()
         )

@@ -46,7 +46,9 @@ class Fcm:
                 str(settings.credentials), scopes=[_SCOPE]
             )
         except (OSError, ValueError) as error:
-            raise Discard(f"[plugins.notification.push.fcm] credentials {settings.credentials}: {error}") from error
+            raise Discard(
+                f"[plugins.notification.push.fcm] credentials {settings.credentials}: {error}"
+            ) from error
         project = settings.project or self._credentials.project_id
         if not project:
             raise Discard("[plugins.notification.push.fcm] needs project: the service account names none")

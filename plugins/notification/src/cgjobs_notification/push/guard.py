@@ -1,4 +1,4 @@
-"""Requests to addresses that came from a browser: only to the public internet, whatever a name resolves to."""
+"""Requests to addresses that came from a browser: to the public internet alone, whatever a name says."""
 
 from __future__ import annotations
 
@@ -72,6 +72,11 @@ def check_address(text: str) -> Address:
 
 def _inside(address: Address) -> Iterable[Address]:
     """The address, and those of IPv4 to which it leads."""
+    if (
+        isinstance(address, ipaddress.IPv6Address) and address in _NAT64
+    ):  # how IPv4 is reached from IPv6 alone
+        yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        return
     yield address
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
@@ -80,8 +85,6 @@ def _inside(address: Address) -> Iterable[Address]:
             yield address.sixtofour
         if address.teredo is not None:
             yield from address.teredo
-        if address in _NAT64:
-            yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def resolve(host: str, port: int) -> list[str]:

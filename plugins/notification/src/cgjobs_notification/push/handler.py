@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -22,7 +24,7 @@ from cgjobs_notification.push.service import (
 )
 from cgjobs_notification.push.settings import PushSettings
 from cgjobs_notification.recipient import Device
-from cgjobs_notification.settings import Settings
+from cgjobs_notification.settings import BACKOFF, Settings
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +71,7 @@ class PushResult:
     attempts: int = 1
 
 
-@subtype("notification.push", timeout=timedelta(minutes=5))
+@subtype("notification.push", timeout=timedelta(minutes=5), attempts=12, backoff=BACKOFF)
 def push(payload: Push, ctx: Context) -> PushResult:
     """Send one message to all devices of one user.
 
@@ -96,18 +98,20 @@ def push(payload: Push, ctx: Context) -> PushResult:
     for device in devices:
         fan_out.send(device)
     outcomes = fan_out.finish()
-    count = {name: sum(item.outcome == name for item in outcomes) for name in ("sent", "gone", "failed")}
+    count = Counter(item.outcome for item in outcomes)
     return PushResult(
         outcome="sent" if count["sent"] else "failed",
         devices=outcomes,
         delivered=bool(count["sent"] and settings.push.configured),
         attempts=attempts,
-        **count,
+        sent=count["sent"],
+        gone=count["gone"],
+        failed=count["failed"],
     )
 
 
 class _FanOut:
-    """One message to several devices: what is final is kept at once, what is not is tried in another attempt."""
+    """One message to several devices: what is final is kept at once, the rest is tried in another attempt."""
 
     def __init__(self, ctx: Context, settings: PushSettings, to: Addressee, message: Message) -> None:
         self._ctx, self._settings, self._to, self._message = ctx, settings, to, message
@@ -156,21 +160,21 @@ class _FanOut:
 
     def _deliver(self, device: Device) -> DeviceOutcome:
         delivery = Delivery(self._ledger, self._message.id, "push", device.id, on_unknown="retry")
-        base = {"id": device.id, "kind": device.kind}
+        outcome = partial(DeviceOutcome, id=device.id, kind=device.kind)
         with delivery:
             if not delivery:
-                return DeviceOutcome(**base, outcome="sent", reason="in an earlier attempt")
+                return outcome(outcome="sent", reason="in an earlier attempt")
             try:
                 sent = self._service(device.kind).send(device, self._message)
             except DeviceGone as error:
-                return DeviceOutcome(**base, outcome="gone", status=error.status, reason=error.reason)
+                return outcome(outcome="gone", status=error.status, reason=error.reason)
             except NotSent as error:
-                return DeviceOutcome(**base, outcome="failed", status=error.status, reason=error.reason)
+                return outcome(outcome="failed", status=error.status, reason=error.reason)
             except CredentialsRefused as error:
                 self._refused[device.kind] = error.reason
                 raise Retry(error.reason) from error  # nothing was sent; `finish` says what is to be done
             delivery.provider_id = sent.provider_id
-        return DeviceOutcome(**base, outcome="sent", status=sent.status, provider_id=sent.provider_id)
+        return outcome(outcome="sent", status=sent.status, provider_id=sent.provider_id)
 
     def _service(self, kind: Kind) -> PushService:
         settings = self._settings
@@ -202,5 +206,3 @@ def service(ctx: Context, settings: PushSettings, kind: Kind) -> PushService | N
 
         return ctx.use(Ntfy, settings.ntfy)
     return None
-
-

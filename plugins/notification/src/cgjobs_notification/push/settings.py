@@ -29,7 +29,7 @@ class WebPushSettings:
 
     private_key: str = attrs.field(default="", repr=False)
     private_key_file: Path | None = None
-    contact: str
+    contact: str = attrs.field()
     allowed_hosts: tuple[str, ...] = (
         "fcm.googleapis.com",
         "*.push.services.mozilla.com",

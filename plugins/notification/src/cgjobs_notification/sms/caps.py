@@ -10,7 +10,7 @@ HOUR = timedelta(hours=1)
 
 
 class WorkerCount:
-    """What this worker has sent, for when there is no table of deliveries: other workers count for themselves."""
+    """What this worker has sent, for when there is no table of deliveries: others count for themselves."""
 
     def __init__(self) -> None:
         self._sent: deque[tuple[datetime, str]] = deque()

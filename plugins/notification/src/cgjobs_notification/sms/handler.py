@@ -13,7 +13,7 @@ from cgjobs_notification.addressee import Addressee, addressee
 from cgjobs_notification.consent import SkippedReason
 from cgjobs_notification.delivery import Delivery
 from cgjobs_notification.payloads import Sms
-from cgjobs_notification.settings import Settings
+from cgjobs_notification.settings import BACKOFF, Settings
 from cgjobs_notification.sms.caps import HOUR, WorkerCount
 from cgjobs_notification.sms.gateway import Gateway, Taken, Text
 from cgjobs_notification.sms.outbox import SmsOutbox
@@ -53,7 +53,7 @@ class SmsResult:
     attempts: int = 1
 
 
-@subtype("notification.sms", timeout=timedelta(minutes=2), idempotent=False)
+@subtype("notification.sms", timeout=timedelta(minutes=2), attempts=12, backoff=BACKOFF, idempotent=False)
 def sms(payload: Sms, ctx: Context) -> SmsResult:
     """Send one text message to one person, and never twice.
 
@@ -137,9 +137,13 @@ def _price(payload: Sms, settings: SmsSettings, number: Phone, parts: Segments) 
     price = None if each is None else round(each * count, 6)
     if payload.max_price is not None:
         if price is None:
-            raise Discard(f"max_price is given, and prices in the settings has no {number.country} and no '*'")
+            raise Discard(
+                f"max_price is given, and prices in the settings has no {number.country} and no '*'"
+            )
         if price > payload.max_price:
-            raise Discard(f"the message costs {price:g} for {count} parts; max_price is {payload.max_price:g}")
+            raise Discard(
+                f"the message costs {price:g} for {count} parts; max_price is {payload.max_price:g}"
+            )
     return price
 
 
@@ -148,10 +152,11 @@ def _capped(
 ) -> SkippedReason:
     """Whether the number has had enough for this hour; puts the job off when all together have."""
     since = to.now - HOUR
-    one, every = (
-        worker.sent_since(since, of) if (known := to.ledger.sent_since("sms", since, of)) is None else known - 1
-        for of in (destination, None)
-    )
+    one, every = to.ledger.sent_since("sms", since, destination), to.ledger.sent_since("sms", since)
+    if one is None or every is None:
+        one, every = worker.sent_since(since, destination), worker.sent_since(since)
+    else:
+        one, every = one - 1, every - 1  # this one has been claimed already
     if one >= settings.per_user:
         ctx.log.warning("sms_cap_reached", cap="per_user", most=settings.per_user)
         return "user_cap"

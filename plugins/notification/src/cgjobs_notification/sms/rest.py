@@ -29,7 +29,9 @@ class TwilioGateway:
 
     def __init__(self, settings: Twilio) -> None:
         self._http = _Http("Twilio", settings.timeout.total_seconds())
-        self._url = f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
+        self._url = (
+            f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
+        )
         self._login = (settings.account_sid, settings.auth_token)
 
     def send(self, text: Text) -> Taken:

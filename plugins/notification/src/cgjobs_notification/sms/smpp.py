@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import select
 import socket
 import ssl
 import threading
@@ -18,10 +20,13 @@ from cgjobs_notification.sms.settings import Smpp
 _THROTTLED, _QUEUE_FULL, _SYSTEM_ERROR = 0x58, 0x14, 0x08
 _AGAIN = frozenset({_THROTTLED, _QUEUE_FULL})
 _BIND_AGAIN = frozenset({_SYSTEM_ERROR, _THROTTLED, 0x05})  # 0x05: already bound; the other one will end
-_IDLE = 5.0  # seconds after which a connection is asked whether it lives: a message sent over a dead one is lost
+_IDLE = (
+    5.0  # seconds after which a connection is asked whether it lives: a message sent over a dead one is lost
+)
 _UDH, _RECEIPT = 0x40, 0x01
 _INTERNATIONAL, _ALPHANUMERIC, _UNKNOWN = 1, 5, 0
 _ISDN = 1
+_OPEN = 1  # smpplib: connected and not bound
 
 
 class SmppGateway:
@@ -106,26 +111,36 @@ class SmppGateway:
             pdu = client.read_pdu()
             if pdu.sequence == sequence and pdu.command in (command, "generic_nack"):
                 return pdu
-            # read_once of smpplib raises for whatever comes with an error; here only what is asked is answered.
-            if pdu.command == "enquire_link":
-                client._enquire_link_received(pdu)
-            elif pdu.command == "deliver_sm":  # a receipt: delivery is not waited for
-                client._message_received(pdu)
+            self._answer(client, pdu)
+
+    def _answer(self, client: Any, pdu: Any) -> None:
+        # smpplib's read_once raises for anything with an error: here only what is asked is answered.
+        if pdu.command == "enquire_link":
+            client._enquire_link_received(pdu)
+        elif pdu.command == "deliver_sm":  # a receipt: delivery is not waited for
+            client._message_received(pdu)
+        elif pdu.command == "unbind":
+            raise self._errors.ConnectionError("the centre says goodbye")
 
     def _bound(self) -> Any:
-        if self._client is not None and time.monotonic() - self._used_at > _IDLE and not self._alive():
+        if self._client is not None and not self._alive():
             self._drop()
         if self._client is None:
             self._client = self._bind()
         return self._client
 
     def _alive(self) -> bool:
-        from smpplib import smpp
-
+        """Answer what has come in the meantime; after some idle time ask whether the centre is still there."""
+        client = self._client
         try:
-            pdu = smpp.make_pdu("enquire_link", client=self._client)
-            self._client.send_pdu(pdu)
-            self._reply(self._client, pdu.sequence, "enquire_link_resp")
+            while select.select([client._socket], [], [], 0)[0]:
+                client._socket.settimeout(self._settings.timeout.total_seconds())
+                self._answer(client, client.read_pdu())
+            if time.monotonic() - self._used_at <= _IDLE:
+                return True
+            pdu = library("smpplib.smpp", "smpp").make_pdu("enquire_link", client=client)
+            client.send_pdu(pdu)
+            self._reply(client, pdu.sequence, "enquire_link_resp")
         except (OSError, self._errors.ConnectionError, self._errors.PDUError):
             return False
         return True
@@ -139,10 +154,11 @@ class SmppGateway:
             timeout=settings.timeout.total_seconds(),
             allow_unknown_opt_params=True,
         )
+        client.logger.setLevel(logging.WARNING)  # below it, numbers are written down
         client.set_message_received_handler(lambda pdu: None)
         try:
             client._socket = self._connected(tls)  # smpplib's own socket asks for no name, and for IPv4 alone
-            client.state = 1  # open
+            client.state = _OPEN
             client.bind_transceiver(
                 system_id=settings.system_id, password=settings.password, system_type=settings.system_type
             )
@@ -169,6 +185,7 @@ class SmppGateway:
         client, self._client = self._client, None
         if client is None:
             return
+        client.state = _OPEN if not politely else client.state  # else smpplib warns that it is bound
         if politely:
             with contextlib.suppress(OSError, self._errors.ConnectionError, self._errors.PDUError):
                 client._socket.settimeout(1)

@@ -56,7 +56,8 @@ class SnsGateway:
         except errors.ClientError as error:
             told = error.response.get("Error", {})
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            reason = f"SNS: {told.get('Code', '')} {str(told.get('Message', '')).replace(text.to.e164, text.to.masked)}"
+            words = str(told.get("Message", "")).replace(text.to.e164, text.to.masked)
+            reason = f"SNS: {told.get('Code', '')} {words}"
             if told.get("Code") in _AGAIN or status in (429, 503):
                 raise Retry(reason) from error
             raise (OutcomeUnknown(reason) if status >= 500 else Discard(reason)) from error
