@@ -6,12 +6,14 @@ from typing import Any
 
 from cgjobs import Processor, Subtype, hookimpl
 from cgjobs_notification.mail.handler import EmailResult, email
-from cgjobs_notification.payloads import Content, Email, Note, Push, Sms
+from cgjobs_notification.mail.unsubscribe import Unsubscription, read_unsubscribe_token
+from cgjobs_notification.payloads import Attachment, Content, Email, Note, Push, Sms
 from cgjobs_notification.push.handler import DeviceOutcome, PushResult, push
 from cgjobs_notification.settings import Settings
 from cgjobs_notification.sms.handler import SmsResult, sms
 
 __all__ = [
+    "Attachment",
     "Content",
     "DeviceOutcome",
     "Email",
@@ -22,6 +24,8 @@ __all__ = [
     "Settings",
     "Sms",
     "SmsResult",
+    "Unsubscription",
+    "read_unsubscribe_token",
 ]
 
 

@@ -46,6 +46,11 @@ class Ledger(Protocol):
         """How many were claimed or sent since then, to one destination or to all; None when nobody counts."""
 
 
+def digest_of(address: str) -> str:
+    """A mail address or a number as a destination: the table of deliveries shall not be a list of them."""
+    return hashlib.sha256(address.lower().encode()).hexdigest()[:32]
+
+
 class Delivery:
     """One message to one destination: ``with`` around its sending. True inside when it shall be sent.
 

@@ -15,6 +15,7 @@ Kind = Literal["webpush", "fcm", "apns", "ntfy"]
 Urgency = Literal["very-low", "low", "normal", "high"]
 
 MOST_DATA = 3_000
+_TEMPLATE = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}\Z")
 _COLLAPSE = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _LONGEST_TTL = timedelta(days=28)  # FCM's; a browser's service takes less and shortens it
 
@@ -61,25 +62,66 @@ def _data(instance: object, attribute: attrs.Attribute[Any], value: dict[str, st
         raise ValueError(f"data has {size:,} bytes; at most {MOST_DATA:,} reach every kind of device")
 
 
+def _template(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not _TEMPLATE.match(value):
+        raise ValueError(f"{value!r} is no name for a template: use A-Z a-z 0-9 _ - and / between parts")
+
+
 def _some(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
     if not value.strip():
         raise ValueError("it is empty")
 
 
+Value = str | int | float | bool | None
+"""What a template is filled in with."""
+
+
 @attrs.frozen(kw_only=True)
 class Content:
-    """What a mail says.
+    """What a mail says: subject and text, or a template of the settings' directory.
 
     Args:
         subject: One line.
         text: The mail as plain text.
         html: The same as HTML, sent beside the text; None for text only. It is sent as it is: escape what
             users wrote.
+        template: Name of a template, such as ``welcome``, instead of these three.
+        data: The values of the template, by name.
+        rows: Its lists of values, by name.
     """
 
-    subject: str = attrs.field(validator=_one_line)
-    text: str
+    subject: str = attrs.field(default="", validator=_one_line)
+    text: str = ""
     html: str | None = None
+    template: str | None = attrs.field(default=None, validator=attrs.validators.optional(_template))
+    data: dict[str, Value] = attrs.field(factory=dict)
+    rows: dict[str, list[dict[str, Value]]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if self.template is None:
+            if not (self.subject and (self.text or self.html)):
+                raise ValueError("give subject and text, or template")
+            if self.data or self.rows:
+                raise ValueError("data and rows are of a template; give template too")
+        elif self.subject or self.text or self.html is not None:
+            raise ValueError("give subject and text, or template, not both")
+        elif both := sorted(self.data.keys() & self.rows.keys()):
+            raise ValueError(f"data and rows both have {', '.join(both)}")
+
+
+@attrs.frozen(kw_only=True)
+class Attachment:
+    """A file that goes with a mail.
+
+    Args:
+        store: Name of the store it is in.
+        path: Where it is there.
+        name: As the reader sees it; None: the last part of the path.
+    """
+
+    store: str
+    path: str = attrs.field(validator=_some)
+    name: str | None = attrs.field(default=None, validator=_one_line)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,7 +131,9 @@ class Email:
     Args:
         user_id: The user whose address is looked up when the mail is sent.
         to: An address. Refused unless the settings allow direct addresses.
-        message: The text, under the subject of the settings; or subject, text and HTML.
+        message: The text, under the subject of the settings; or subject, text and HTML, or a template.
+        attachments: At most 20 files, 10 MB in all.
+        locale: The language of the template, such as ``de-AT``. None: the user's.
         category: What it is about.
         respect_quiet_hours: Whether it waits for the end of the user's quiet hours. None: the category
             decides; ``transactional`` and ``security`` do not wait.
@@ -100,6 +144,8 @@ class Email:
     user_id: str | None = None
     to: str | None = attrs.field(default=None, validator=_one_line)
     message: str | Content
+    attachments: tuple[Attachment, ...] = attrs.field(default=(), validator=attrs.validators.max_len(20))
+    locale: str | None = None
     category: Category = "transactional"
     respect_quiet_hours: bool | None = None
     idempotency_key: str | None = attrs.field(default=None, validator=_key)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cgjobs import Discard
 from cgjobs_data import Database, Entity, failure
+from cgjobs_notification.delivery import digest_of
 from cgjobs_notification.payloads import Category, Kind
 from cgjobs_notification.recipient import Channel, Device, Person, Wishes
 
@@ -43,7 +44,7 @@ class People:
         return Person(
             id=user_id,
             email=_text(user.get("email")),
-            email_bounced=_bounce(more),
+            email_bounced=_bounce(more, _text(user.get("email"))),
             phone=_text(more.get("phone")) or _text(user.get("phone")),
             phone_verified=bool(more.get("phone_verified_at")) if more.get("phone") else None,
             locale=_text(more.get("locale")) or _text(user.get("locale")),
@@ -103,19 +104,19 @@ class People:
         with self._writing() as connection:
             connection.execute(change)
 
-    def bounced(self, user_id: str, reason: str, now: datetime) -> None:
-        """Mark the address, when there is a table for it."""
+    def bounced(self, person: Person, reason: str, now: datetime) -> None:
+        """Mark the address, when there is a table for it; a digest says which one it was."""
         contacts = self._database.find_companion("contacts")
         if contacts is None:
             return
         values = {
             contacts["email_bounced_at"]: contacts.written(now),
-            contacts["email_bounce_reason"]: reason[:500],
+            contacts["email_bounce_reason"]: f"{_of(person.email)} {reason}"[:500],
         }
         with self._writing() as connection:
-            of_user = contacts["user_id"] == user_id
+            of_user = contacts["user_id"] == person.id
             if not connection.execute(update(contacts.table).where(of_user).values(values)).rowcount:
-                connection.execute(contacts.table.insert().values({contacts["user_id"]: user_id, **values}))
+                connection.execute(contacts.table.insert().values({contacts["user_id"]: person.id, **values}))
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -162,8 +163,16 @@ def _quiet(row: Mapping[str, Any]) -> tuple[time, time] | None:
         return None
 
 
-def _bounce(contact: Mapping[str, Any]) -> str:
-    return str(contact["email_bounce_reason"] or "bounced") if contact.get("email_bounced_at") else ""
+def _bounce(contact: Mapping[str, Any], address: str | None) -> str:
+    """Why the present address bounced: the mark of an earlier one says nothing of it."""
+    if not contact.get("email_bounced_at"):
+        return ""
+    reason = str(contact["email_bounce_reason"] or "it bounced")
+    return "" if reason.startswith("#") and not reason.startswith(_of(address)) else reason
+
+
+def _of(address: str | None) -> str:
+    return f"#{digest_of(address or '')[:12]}"
 
 
 def _text(value: object) -> str | None:

@@ -94,5 +94,5 @@ class Directory(Protocol):
     def disable(self, device: Device, reason: str, now: datetime) -> None:
         """The device is gone: nothing is sent to it any more."""
 
-    def bounced(self, user_id: str, reason: str, now: datetime) -> None:
-        """The user's address does not exist: no mail is sent to it any more."""
+    def bounced(self, person: Person, reason: str, now: datetime) -> None:
+        """The user's address does not exist: no mail is sent to it any more, until the user has another."""

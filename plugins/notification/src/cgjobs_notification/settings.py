@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from cgjobs import Backoff
-from cgjobs_notification.checked import state_directory
+from cgjobs_notification.checked import state_directory, web_address
 from cgjobs_notification.mail.settings import Smtp
 from cgjobs_notification.payloads import Category
 from cgjobs_notification.push.settings import PushSettings
@@ -28,6 +28,19 @@ def _zone(instance: object, attribute: attrs.Attribute[Any], value: str) -> None
 
 
 @attrs.frozen(kw_only=True)
+class UnsubscribeSettings:
+    """The page that unsubscribes; mails of the categories that one can unsubscribe from name it.
+
+    Args:
+        url: Where it is. A token is added to its query; the page answers GET with a button and POST at once.
+        secret: With which the token is signed, at least 16 characters; never shown.
+    """
+
+    url: str = attrs.field(validator=web_address)
+    secret: str = attrs.field(repr=False, validator=attrs.validators.min_len(16))
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """How messages go out. Users are looked up where ``[plugins.data]`` says.
 
@@ -38,6 +51,9 @@ class Settings:
         outbox: A maildir, used only without ``smtp``; any mail reader opens it.
         allow_direct_addresses: Whether a job may name an address or a number (``to``) instead of a user.
         subject: Subject of mails that are only a text.
+        templates: Directory of the templates of mails; None: there are none.
+        locale: The language of templates for users without one, such as ``en``.
+        unsubscribe: The page that unsubscribes; None: mails name none.
         timezone: Whose clock quiet hours go by for users without a time zone.
         skip_in_quiet_hours: Categories that are dropped in quiet hours instead of put off until they end.
     """
@@ -48,5 +64,8 @@ class Settings:
     outbox: Path = attrs.field(factory=lambda: state_directory("outbox"))
     allow_direct_addresses: bool = False
     subject: str = "A message from ChatGenius"
+    templates: Path | None = None
+    locale: str = ""
+    unsubscribe: UnsubscribeSettings | None = None
     timezone: str = attrs.field(default="UTC", validator=_zone)
     skip_in_quiet_hours: tuple[Category, ...] = ()

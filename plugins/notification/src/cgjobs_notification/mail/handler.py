@@ -10,12 +10,17 @@ import attrs
 from cgjobs import Context, Discard, subtype
 from cgjobs_notification.addressee import Addressee, addressee
 from cgjobs_notification.consent import SkippedReason
+from cgjobs_notification.delivery import Delivery, digest_of
+from cgjobs_notification.mail.attachment import read_files
 from cgjobs_notification.mail.compose import compose
 from cgjobs_notification.mail.outbox import Outbox
-from cgjobs_notification.mail.port import Mailer
+from cgjobs_notification.mail.port import Mailer, NoMailbox
 from cgjobs_notification.mail.smtp import SmtpPool
+from cgjobs_notification.mail.unsubscribe import unsubscribe_token
 from cgjobs_notification.payloads import Content, Email
 from cgjobs_notification.settings import BACKOFF, Settings
+
+_NO_UNSUBSCRIBE = ("transactional", "security")
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +29,7 @@ class EmailResult:
 
     Args:
         outcome: ``sent`` or ``skipped``.
-        skipped_reason: Why it was skipped: ``expired`` or ``user_deleted``; otherwise empty.
+        skipped_reason: Why it was skipped, such as ``expired`` or ``opted_out``; otherwise empty.
         message_id: Its Message-ID; the same in every attempt.
         accepted: The address it was accepted for.
         transport: ``smtp`` or ``outbox``; empty when skipped.
@@ -56,21 +61,36 @@ def email(payload: Email, ctx: Context) -> EmailResult:
     to = addressee(ctx, payload.user_id, "email", payload.category, payload.expires_at, now)
     if reason := to.skipped(payload.respect_quiet_hours):
         return EmailResult(outcome="skipped", skipped_reason=reason, attempts=attempts)
-    recipient = _recipient(payload, to)
+    if to.person is not None and to.person.email_bounced:
+        return EmailResult(outcome="skipped", skipped_reason="bounced", attempts=attempts)
     mailer: Mailer = ctx.use(SmtpPool, settings.smtp) if settings.smtp else ctx.use(Outbox, settings.outbox)
-    content = payload.message
-    if isinstance(content, str):
-        content = Content(subject=settings.subject, text=content)
-    mail = compose(content, sender=mailer.sender, recipient=recipient, job_id=ctx.job.id, now=now)
-    receipt = mailer.send(mail.sender, mail.recipient, mail.content)
-    ctx.log.info("mail_sent", message_id=mail.message_id, transport=receipt.transport)
-    return EmailResult(
-        outcome="sent",
-        message_id=mail.message_id,
-        accepted=(mail.recipient,),
-        attempts=attempts,
-        **attrs.asdict(receipt),
+    mail = compose(
+        _content(payload, ctx, to),
+        sender=mailer.sender,
+        recipient=_recipient(payload, to),
+        job_id=ctx.job.id,
+        now=now,
+        unsubscribe=_unsubscribe(payload, settings),
+        files=read_files(ctx, payload.attachments),
     )
+    result = EmailResult(
+        outcome="sent", message_id=mail.message_id, accepted=(mail.recipient,), attempts=attempts
+    )
+    key, destination = payload.idempotency_key or ctx.job.id, digest_of(mail.recipient)
+    with Delivery(to.ledger, key, "email", destination, on_unknown="retry") as delivery:
+        if not delivery:  # an earlier attempt has, or another job with this key
+            return attrs.evolve(
+                result, transport="smtp" if settings.smtp else "outbox", delivered=settings.smtp is not None
+            )
+        try:
+            receipt = mailer.send(mail.sender, mail.recipient, mail.content)
+        except NoMailbox as error:
+            if to.person is not None and to.directory is not None:
+                to.directory.bounced(to.person, error.reason, now)
+            raise
+        delivery.provider_id = mail.message_id
+    ctx.log.info("mail_sent", message_id=mail.message_id, transport=receipt.transport)
+    return attrs.evolve(result, **attrs.asdict(receipt))
 
 
 def _recipient(payload: Email, to: Addressee) -> str:
@@ -79,3 +99,27 @@ def _recipient(payload: Email, to: Addressee) -> str:
     if not to.person.email:
         raise Discard(f"user {to.person.id!r} has no address")
     return to.person.email
+
+
+def _content(payload: Email, ctx: Context, to: Addressee) -> Content:
+    settings, message = to.settings, payload.message
+    if isinstance(message, str):
+        return Content(subject=settings.subject, text=message)
+    if message.template is None:
+        return message
+    if settings.templates is None:
+        raise Discard("there are no templates; set templates in [plugins.notification] to their directory")
+    from cgjobs_notification.mail.template import Templates  # Jinja is loaded by those who use it
+
+    locale = payload.locale or (to.person.locale if to.person else None)
+    templates = ctx.use(Templates, settings.templates, settings.locale)
+    return templates.render(message.template, locale, {**message.data, **message.rows})
+
+
+def _unsubscribe(payload: Email, settings: Settings) -> str:
+    """The link that unsubscribes; none for what nobody can unsubscribe from."""
+    if settings.unsubscribe is None or payload.user_id is None or payload.category in _NO_UNSUBSCRIBE:
+        return ""
+    url, secret = settings.unsubscribe.url, settings.unsubscribe.secret
+    token = unsubscribe_token(payload.user_id, payload.category, secret=secret)
+    return f"{url}{'&' if '?' in url else '?'}token={token}"

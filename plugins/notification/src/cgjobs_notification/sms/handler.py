@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -11,7 +10,7 @@ import attrs
 from cgjobs import Context, Discard, Snooze, subtype
 from cgjobs_notification.addressee import Addressee, addressee
 from cgjobs_notification.consent import SkippedReason
-from cgjobs_notification.delivery import Delivery
+from cgjobs_notification.delivery import Delivery, digest_of
 from cgjobs_notification.payloads import Sms
 from cgjobs_notification.settings import BACKOFF, Settings
 from cgjobs_notification.sms.caps import HOUR, WorkerCount
@@ -87,8 +86,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         price=price,
         attempts=attempts,
     )
-    # A hash: the table of deliveries shall not be a list of numbers.
-    destination = hashlib.sha256(number.e164.encode()).hexdigest()[:32]
+    destination = digest_of(number.e164)
     with Delivery(to.ledger, text.id, "sms", destination, on_unknown="stop") as delivery:
         if not delivery:
             return attrs.evolve(result, provider=settings.provider, delivered=settings.provider != "outbox")

@@ -130,7 +130,7 @@ class SmppGateway:
         return self._client
 
     def _alive(self) -> bool:
-        """Answer what has come in the meantime; after some idle time ask whether the centre is still there."""
+        """Answer what has come in the meantime; after some idle time ask whether it is still there."""
         client = self._client
         try:
             while select.select([client._socket], [], [], 0)[0]:
