@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import structlog
 
+pytest_plugins = ["cgjobs_data.testing"]
+
 hypothesis.settings.register_profile("cgjobs", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("cgjobs")
 

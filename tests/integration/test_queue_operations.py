@@ -22,10 +22,11 @@ from cgjobs import (
     QueueStats,
     subtype,
 )
-from cgjobs.broker import moves, values
+from cgjobs.broker import moves, operators, values
 from cgjobs.worker import Worker
 from tests.conftest import ServerFactory
 from tests.jobs import Note, at_work, awaited, config, raw, registry, until
+from tests.proxy import Proxy
 
 HOUR = timedelta(hours=1)
 
@@ -193,14 +194,14 @@ def test_removing_what_is_not_there_is_told(client: Client) -> None:
     with pytest.raises(JobNotFound):
         client.queue("work").remove("nobody")
     with pytest.raises(JobNotFound):
-        client._sender.send(moves.remove("nobody"))
+        client._sender.send(operators.remove("nobody"))
 
 
 def test_garbage_where_a_job_should_be_can_be_removed(client: Client, redis_url: str) -> None:
     with raw(redis_url) as behind:
         behind.set("rq:job:odd", "garbage")
 
-        assert client._sender.send(moves.remove("odd")) is None
+        assert client._sender.send(operators.remove("odd")) is None
         assert behind.exists("rq:job:odd") == 0
 
 
@@ -401,3 +402,37 @@ async def test_the_asynchronous_queue_does_all_the_same(redis_url: str) -> None:
         assert set(await client.queues()) == {"work"}
         with pytest.raises(QueueNotFound):
             client.queue("wrok")
+
+
+@pytest.mark.parametrize("move", ["retry", "cancel", "remove"])
+def test_a_move_of_an_operator_whose_reply_is_lost_is_made_once_and_answered(
+    redis_url: str, move: str
+) -> None:
+    with Proxy(redis_url) as proxy, Client(config(proxy.url), registry()) as client:
+        client.load_functions()
+        queue, job = client.queue("work"), client.enqueue(Note())
+        if move == "retry":
+            queue.cancel(job.id)
+        proxy.drop_reply(f"cgjobs1_{move}".encode())
+
+        answer = getattr(queue, move)(job.id)
+
+        assert proxy.lost == 1
+        left = queue.find(job.id)
+        assert (left and left.state) == {"retry": JobState.WAITING, "cancel": JobState.CANCELLED}.get(move)
+        assert answer == {"retry": left, "cancel": JobState.WAITING}.get(move)
+        assert queue.stats().waiting == (move == "retry")
+
+
+@pytest.mark.parametrize("move", ["retry", "cancel", "remove"])
+def test_a_refused_move_of_an_operator_is_refused_again_when_its_reply_is_lost(
+    redis_url: str, move: str
+) -> None:
+    with Proxy(redis_url) as proxy, Client(config(proxy.url), registry()) as client:
+        client.load_functions()
+        proxy.drop_reply(f"cgjobs1_{move}".encode())
+
+        with pytest.raises(JobNotFound):
+            client._sender.send(getattr(operators, move)("nobody"))
+
+        assert proxy.lost == 1

@@ -254,6 +254,13 @@ MUTANTS = (
         "if status ~= 'failed' and",
         "if status ~= 'queued' and status ~= 'failed' and",
     ),
+    Mutant(
+        "a move sent again is made again",
+        "operators.lua",
+        "if not first_time(nonce, args[2], sec)",
+        "if false",
+    ),
+    Mutant("a move sent again has no answer", "operators.lua", "    keep_answer(nonce, answers)\n", ""),
     Mutant("drain forgets the hash", "drain.lua", "forget(id)", ""),
     Mutant("drain takes delayed jobs unasked", "drain.lua", "args[2] == '1'", "true"),
     Mutant(
@@ -307,7 +314,10 @@ MUTANTS = (
         "== -1 then safe('ZREM', groups",
     ),
     Mutant(
-        "remove leaves a held job in its group", "remove.lua", "if held then unhold(queue, held, id) end", ""
+        "remove leaves a held job in its group",
+        "operators.lua",
+        "if held then unhold(queue, held, id) end",
+        "",
     ),
     Mutant(
         "drain leaves held jobs",
@@ -335,13 +345,15 @@ MUTANTS = (
         "redis.call('HSET', job_key(id), 'cancel', '1')",
         "",
     ),
-    Mutant("cancel tells no worker", "cancel.lua", "    safe('SADD', key, id .. ':' .. (f[7] or ''))\n", ""),
+    Mutant(
+        "cancel tells no worker", "cancel.lua", "      safe('SADD', key, id .. ':' .. (f[7] or ''))\n", ""
+    ),
     Mutant("cancel leaves the entry", "cancel.lua", "unlist(queue, id, level_of(f[3]), status, f[8])", ""),
     Mutant(
         "cancel leaves a held job in its group",
         "cancel.lua",
-        "status, f[8])\n    local",
-        "status)\n    local",
+        "status, f[8])\n      local",
+        "status)\n      local",
     ),
     Mutant("cancel ignores the level", "cancel.lua", "level_of(f[3])", "NORMAL"),
     Mutant("cancel tells no dependents", "cancel.lua", "ended(id, 'cancelled', f[9], f[10], ttl)", ""),

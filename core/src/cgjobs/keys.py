@@ -154,5 +154,5 @@ def unique(name: str) -> str:
 
 
 def answer(nonce: str) -> str:
-    """What an enqueue that did not add all its jobs answered, for the same call sent again."""
+    """What a call answered, for the same call sent again: an enqueue that did not add all its jobs, say."""
     return f"cgjobs:answer:{nonce}"

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import TypedDict
+
 from cgjobs.broker import Steps, reads
-from cgjobs.broker.search import PAGE, Filter, fitting, members, places
+from cgjobs.broker.search import PAGE, Filter, Match, fitting, members, places
 from cgjobs.errors import Fault, InvalidOption
 from cgjobs.model import Job, JobState
 from cgjobs.operations import Operations, check_page
+
+
+class Which(TypedDict, total=False):
+    """Which jobs are wanted; `cgjobs.broker.search.Filter` explains each."""
+
+    name: str | None
+    tag: str | None
+    since: datetime | None
+    until: datetime | None
+    ended_since: datetime | None
+    ended_until: datetime | None
+    error: str | None
+    error_type: str | None
+
+
+def filter_of(which: Which) -> Filter:
+    """The same as a filter; raises `InvalidOption` when a time has no zone."""
+    faults = [
+        Fault(name, f"{value} has no time zone; give an aware datetime")
+        for name, value in which.items()
+        if isinstance(value, datetime) and value.tzinfo is None
+    ]
+    if faults:
+        raise InvalidOption("the jobs", faults)
+    return Filter(**which)
 
 
 def search(
@@ -25,7 +53,8 @@ def search(
             if not ids:
                 break
             offset, looked = offset + PAGE, looked + len(ids)
-            fit: list[str] = yield fitting(ids, wanted)
+            matches: list[Match] = yield fitting(ids, wanted)
+            fit = [match.id for match in matches]
             while fit and len(found) < limit:
                 missing = limit - len(found)
                 jobs: list[Job] = yield reads.jobs(fit[:missing])
@@ -42,7 +71,4 @@ def find_jobs(
     if wanted == Filter():
         return (yield from operations.jobs(queue, state, offset, limit))[0]
     check_page(offset, limit)
-    if wanted.since is not None and wanted.since.tzinfo is None:
-        fault = Fault("since", f"{wanted.since} has no time zone; give an aware datetime")
-        raise InvalidOption("the page", [fault])
     return (yield from search(queue, state, wanted, offset + limit))[0][offset:]

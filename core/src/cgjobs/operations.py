@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from cgjobs import pausing
-from cgjobs.broker import Ahead, Steps, lines, moves, pages, reads, values
+from cgjobs.broker import Ahead, Steps, lines, moves, operators, pages, reads, values
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import MEMORY_SHARE, Config
@@ -155,18 +155,18 @@ class Operations:
         """Take a job out, unless it runs."""
         if queue is not None:
             yield from self.get(job_id, queue)
-        yield moves.remove(job_id)
+        yield operators.remove(job_id)
 
     def retry(self, job_id: str, queue: str | None = None) -> Steps[Job]:
         """Give an ended job all its attempts again, at once."""
-        job = yield from self.get(job_id, queue)
-        yield moves.retry(job_id, attempts=max(1, job.attempts))
+        yield from self.get(job_id, queue)
+        yield operators.retry(job_id)
         return (yield from self.get(job_id))
 
     def cancel(self, job_id: str, queue: str | None = None) -> Steps[JobState]:
         """End a job on purpose; gives the state it was in. A running one is ended by its worker."""
         job = yield from self.get(job_id, queue)
-        state: JobState = yield moves.cancel(job_id)
+        state: JobState = yield operators.cancel(job_id)
         if state is not JobState.ACTIVE:
             self.tell(Event("job_cancelled", job.queue, job.id, job.name, job.correlation_id))
         return state

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Unpack
 
 from cgjobs.broker import AsyncSender, Sender
-from cgjobs.broker.search import Filter
-from cgjobs.listing import find_jobs
+from cgjobs.bulk import USUAL, BulkResult, move_all
+from cgjobs.listing import Which, filter_of, find_jobs
 from cgjobs.model import Job, JobState, LogLine, QueueStats
 from cgjobs.operations import Operations
 
@@ -31,9 +33,7 @@ class Queue:
         *,
         offset: int = 0,
         limit: int = 50,
-        name: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
+        **which: Unpack[Which],
     ) -> list[Job]:
         """Jobs in one state: in the order in which they run, or the newest first when they have ended.
 
@@ -41,12 +41,12 @@ class Queue:
             state: Their state.
             offset: Leave out so many first.
             limit: At most this many.
-            name: Only those of this subtype.
-            tag: Only those with this tag.
-            since: Only those created at this time (aware) or later. With one of these all jobs in the state
-                are looked at, 500 in a call, until ``limit`` are found; jobs that move may be missed.
+            which: Only those with this ``name`` of their subtype, ``tag``, ``error`` or ``error_type``;
+                created ``since`` and ``until``, ended ``ended_since`` and ``ended_until`` (aware times).
+                `cgjobs.broker.search.Filter` says more of each. With one of these all jobs in the state are
+                looked at, 500 in a call, until ``limit`` are found; jobs that move may be missed.
         """
-        wanted = Filter(name, tag, since)
+        wanted = filter_of(which)
         return self._run(find_jobs(self._operations, self.name, state, wanted, offset, limit))
 
     def log(self, job_id: str) -> tuple[LogLine, ...]:
@@ -75,6 +75,69 @@ class Queue:
             The state it was in.
         """
         return self._run(self._operations.cancel(job_id, self.name))
+
+    def retry_all(
+        self,
+        *,
+        states: Iterable[JobState] = USUAL["retry"],
+        limit: int | None = None,
+        dry_run: bool = False,
+        include_unknown: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """Give all ended jobs that are wanted all their attempts again, in the order in which they ended.
+
+        All are found first, then moved 250 in a call: what ends midway has moved a part of them.
+
+        Args:
+            states: Those in these: failed, completed, cancelled.
+            limit: At most this many: those that ended last.
+            dry_run: Only say how many they are, with five of them.
+            include_unknown: Also those that may not run twice and of which nobody knows what they did.
+            which: As in `jobs`; without any, all jobs in these states.
+
+        Raises:
+            InvalidOption: No job in such a state can be retried, ``limit`` is below 1, or a time has no zone.
+        """
+        return self._run(
+            move_all(
+                self._operations,
+                "retry",
+                self.name,
+                states,
+                which,
+                limit=limit,
+                dry_run=dry_run,
+                include_unknown=include_unknown,
+            )
+        )
+
+    def cancel_all(
+        self,
+        *,
+        states: Iterable[JobState] = USUAL["cancel"],
+        limit: int | None = None,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """End all jobs that are wanted on purpose; running ones only when ``states`` says so.
+
+        Arguments and errors are those of `retry_all`.
+        """
+        steps = move_all(self._operations, "cancel", self.name, states, which, limit=limit, dry_run=dry_run)
+        return self._run(steps)
+
+    def remove_all(
+        self,
+        *,
+        states: Iterable[JobState],
+        limit: int | None = None,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """Take out all jobs that are wanted, in any states but active; arguments are those of `retry_all`."""
+        steps = move_all(self._operations, "remove", self.name, states, which, limit=limit, dry_run=dry_run)
+        return self._run(steps)
 
     def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue; nothing of it starts once this has returned. Gives whether that changed something.
@@ -120,12 +183,10 @@ class AsyncQueue:
         *,
         offset: int = 0,
         limit: int = 50,
-        name: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
+        **which: Unpack[Which],
     ) -> list[Job]:
         """Jobs in one state, like `Queue.jobs`."""
-        wanted = Filter(name, tag, since)
+        wanted = filter_of(which)
         return await self._run(find_jobs(self._operations, self.name, state, wanted, offset, limit))
 
     async def log(self, job_id: str) -> tuple[LogLine, ...]:
@@ -143,6 +204,53 @@ class AsyncQueue:
     async def cancel(self, job_id: str) -> JobState:
         """End a job on purpose, like `Queue.cancel`."""
         return await self._run(self._operations.cancel(job_id, self.name))
+
+    async def retry_all(
+        self,
+        *,
+        states: Iterable[JobState] = USUAL["retry"],
+        limit: int | None = None,
+        dry_run: bool = False,
+        include_unknown: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """Retry all ended jobs that are wanted, like `Queue.retry_all`."""
+        return await self._run(
+            move_all(
+                self._operations,
+                "retry",
+                self.name,
+                states,
+                which,
+                limit=limit,
+                dry_run=dry_run,
+                include_unknown=include_unknown,
+            )
+        )
+
+    async def cancel_all(
+        self,
+        *,
+        states: Iterable[JobState] = USUAL["cancel"],
+        limit: int | None = None,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """Cancel all jobs that are wanted, like `Queue.cancel_all`."""
+        steps = move_all(self._operations, "cancel", self.name, states, which, limit=limit, dry_run=dry_run)
+        return await self._run(steps)
+
+    async def remove_all(
+        self,
+        *,
+        states: Iterable[JobState],
+        limit: int | None = None,
+        dry_run: bool = False,
+        **which: Unpack[Which],
+    ) -> BulkResult:
+        """Remove all jobs that are wanted, like `Queue.remove_all`."""
+        steps = move_all(self._operations, "remove", self.name, states, which, limit=limit, dry_run=dry_run)
+        return await self._run(steps)
 
     async def pause(self, *, timeout: timedelta | None = None, drain: timedelta | None = None) -> bool:
         """Hold the queue, like `Queue.pause`."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 import cgjobs_cleanup
-from cgjobs import Cron, Discard, plugins
-from cgjobs_cleanup import Files, Nightly, Policy, Settings
+from cgjobs import Cron, Discard, loading, plugins
+from cgjobs_cleanup import Files, Logs, Nightly, Policy, Settings
 from cgjobs_cleanup.schedule import nightly
 
 T = TypeVar("T")
@@ -37,17 +37,42 @@ def test_the_plugin_loads_and_its_payload_finds_its_handler() -> None:
     assert registry.processor("cleanup").schedule == Cron("0 0 * * *")
 
 
-def test_the_schedule_yields_a_job_for_each_root_with_an_age() -> None:
-    settings = Settings(
-        roots={"uploads": Path("/srv/uploads"), "exports": Path("/srv/exports")},
-        nightly={"uploads": Nightly(MONTH, pattern=("tmp/**",))},
+def configured(directory: Path, text: str) -> Settings:
+    """Settings as they are read from a file."""
+    file = directory / "cgjobs.toml"
+    file.write_text(text)
+    settings = loading.settings_reader(loading.load(file))("cleanup", Settings)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def test_the_schedule_yields_the_jobs_as_they_are_configured(tmp_path: Path) -> None:
+    settings = configured(
+        tmp_path,
+        """
+        [plugins.cleanup]
+        roots = {uploads = "/srv/uploads", app = "/var/log/app"}
+
+        [[plugins.cleanup.nightly.files]]
+        root = "uploads"
+        age = "30d"
+        pattern = ["tmp/**"]
+
+        [[plugins.cleanup.nightly.logs]]
+        root = "app"
+        age = "90d"
+        action = "compress_then_delete"
+        """,
     )
 
-    assert nightly(Slot(settings)) == [Files("uploads", MONTH, pattern=("tmp/**",))]
+    assert nightly(Slot(settings)) == [
+        Files("uploads", MONTH, pattern=("tmp/**",)),
+        Logs("app", timedelta(days=90), action="compress_then_delete"),
+    ]
 
 
-def test_without_an_age_the_schedule_deletes_nothing_and_says_how_to_change_that() -> None:
-    with pytest.raises(Discard, match=r'set \[plugins.cleanup.nightly.exports\] age = "30d"'):
+def test_without_a_job_the_schedule_deletes_nothing_and_says_how_to_change_that() -> None:
+    with pytest.raises(Discard, match=r"write \[\[plugins.cleanup.nightly.files\]\]"):
         nightly(Slot(Settings(roots={"exports": Path("/srv/exports")})))
 
 
@@ -75,9 +100,15 @@ def test_a_payload_out_of_range_is_refused(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"nightly": {"upload": Nightly(MONTH)}}, "nightly.upload names no root; the roots are uploads"),
-        ({"policies": {"x": Policy()}}, "policies.x names no root"),
-        ({"nightly": {"uploads": Nightly(timedelta(hours=1))}}, "nightly.uploads.age is 1:00:00, below"),
+        (
+            {"nightly": Nightly(files=(Files("upload", MONTH),))},
+            "nightly.files names 'upload', which is no root; the roots are uploads",
+        ),
+        ({"policies": {"x": Policy()}}, "policies.x names 'x', which is no root"),
+        (
+            {"nightly": Nightly(logs=(Logs("uploads", timedelta(hours=1)),))},
+            "nightly.logs has age 1:00:00 for 'uploads', below",
+        ),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused_before_any_job_runs(

@@ -34,6 +34,7 @@ _FILES = (
     "reap",
     "promote",
     "pause",
+    "operators",
     "remove",
     "retry",
     "cancel",

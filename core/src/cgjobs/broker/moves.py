@@ -13,7 +13,6 @@ import orjson
 from cgjobs.broker.call import Call, Command, fcall, fcall_ro
 from cgjobs.broker.replies import dependency_ids, number, text
 from cgjobs.broker.values import (
-    STATES,
     UNLIMITED,
     Claimed,
     Firing,
@@ -28,8 +27,7 @@ from cgjobs.broker.values import (
     Turn,
     milliseconds,
 )
-from cgjobs.errors import BrokerFull, DependencyNotFound, JobNotFound, JobStateError, QueueFull
-from cgjobs.model import JobState
+from cgjobs.errors import BrokerFull, DependencyNotFound, QueueFull
 
 _EARLY = 3  # the reply of fire when a slot is not due
 NO_LIMITS: Mapping[str, Sequence[int]] = MappingProxyType({})
@@ -270,36 +268,6 @@ def resume(queue: str) -> Call[bool]:
     return Call((fcall("resume", queue),), bool)
 
 
-def remove(job_id: str) -> Call[JobState | None]:
-    """Take a job out. Gives the state it was in; None for a garbage hash."""
-
-    def parse(reply: bytes) -> JobState | None:
-        return STATES.get(_moved(job_id, text(reply), "removed", "Wait for its end first."))
-
-    return Call((fcall("remove", job_id),), parse)
-
-
-def retry(job_id: str, *, attempts: int) -> Call[JobState]:
-    """Make an ended job ready again. Gives the state it was in."""
-
-    def parse(reply: bytes) -> JobState:
-        hint = "Only a failed, completed or cancelled job can be retried."
-        if reply == b"!held":
-            hint = "It goes on by itself; `cgjobs job show` says what it waits for."
-        return STATES[_moved(job_id, text(reply), "retried", hint)]
-
-    return Call((fcall("retry", job_id, attempts),), parse)
-
-
-def cancel(job_id: str) -> Call[JobState]:
-    """End a job on purpose; a running one is ended by its worker. Gives the state it was in."""
-
-    def parse(reply: bytes) -> JobState:
-        return STATES[_moved(job_id, text(reply), "cancelled", "It has ended already.")]
-
-    return Call((fcall("cancel", job_id),), parse)
-
-
 def cancels(worker: str, heard: Iterable[tuple[str, str]] = ()) -> Call[frozenset[tuple[str, str]]]:
     """What a worker shall cancel, (id, token) of each running job, without those that it has heard of."""
 
@@ -309,19 +277,6 @@ def cancels(worker: str, heard: Iterable[tuple[str, str]] = ()) -> Call[frozense
         )
 
     return Call((fcall("cancels", worker, *(part for job in heard for part in job)),), parse)
-
-
-def _moved(job_id: str, status: str, move: str, hint: str) -> str:
-    if status.startswith("="):
-        state, _, holder = status[1:].partition(" ")
-        raise JobStateError(
-            job_id, STATES.get(state, state), move, f"The job {holder!r} has its unique key now."
-        )
-    if status == "missing":
-        raise JobNotFound(job_id)
-    if status.startswith("!"):
-        raise JobStateError(job_id, STATES.get(status[1:], status[1:]), move, hint)
-    return status
 
 
 def drain(queue: str, *, delayed: bool, limit: int = 1000) -> Call[int]:

@@ -353,6 +353,12 @@ def _results(entries: Any) -> tuple[tuple[AttemptError, ...], Any]:
     return tuple(errors), result
 
 
+def last_error(entries: Any) -> str | None:
+    """The error in the last entry of a job's results, class and message; None when there is none."""
+    errors, _ = _results(entries)
+    return errors[-1].error if errors else None
+
+
 def _moment(entry_id: bytes) -> datetime:
     """When an entry of a stream was added; what was added with an id of its own may say anything."""
     ms = number(text(entry_id).partition("-")[0])

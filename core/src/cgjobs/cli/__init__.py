@@ -36,7 +36,7 @@ _COMMANDS = {
     "scheduler": ("worker:scheduler", "Fire schedules and run no jobs."),
     "setup": ("setup:setup", "Check the broker and load this release's functions."),
     "enqueue": ("enqueue:app", "Enqueue a job, its payload given as options."),
-    "jobs": ("jobs:jobs", "List jobs."),
+    "jobs": ("jobs:app", "List jobs; or retry, cancel or remove many."),
     "job": ("job:app", "Show, retry, cancel or remove one job."),
     "watch": ("watch:watch", "Show what happens to jobs, or to one job until it ends."),
     "queues": ("queues:queues", "List queues with their numbers."),

@@ -23,7 +23,7 @@ end
 -- Take a held job out of the places that say so, whatever becomes of it.
 local function unhold(queue, group, id)
   safe('ZREM', deferred_key(queue), id)
-  safe('LREM', held_key(queue .. ':' .. group), 0, id)
+  drop(held_key(queue .. ':' .. group), id)
   forget_empty(queue, group)
   redis.call('HDEL', job_key(id), 'held', 'held_reason')
 end

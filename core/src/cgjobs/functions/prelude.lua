@@ -11,10 +11,12 @@ local dropped = {}
 local endings, told = {}, 0
 -- Queues to which it gave work by that.
 local readied = {}
+-- Whether it moves several jobs, and through how many entries of lists it has looked for them.
+local several, searched = false, 0
 
 local function define(name, flags, callback)
   local function fresh(keys, args)
-    set_aside, dropped, endings, told, readied = {}, {}, {}, 0, {}
+    set_aside, dropped, endings, told, readied, several, searched = {}, {}, {}, 0, {}, false, 0
     return callback(keys, args)
   end
   redis.register_function({function_name = PREFIX .. name, callback = fresh, flags = flags})
@@ -154,6 +156,14 @@ local function push(queue, level, id, front)
     safe('SADD', 'rq:queues', waiting_key(queue, level))
   end
   safe(front and 'LPUSH' or 'RPUSH', waiting_key(queue, level), id)
+end
+
+-- Take a job out of a list. Of several jobs each is sought from the head on, where who calls names them first.
+local function drop(key, id)
+  if not several then return safe('LREM', key, 0, id) end
+  local at = safe('LPOS', key, id)
+  searched = searched + 2 * (at or redis.call('LLEN', key))
+  if at then redis.call('LREM', key, 1, id) end
 end
 
 local function publish(events)

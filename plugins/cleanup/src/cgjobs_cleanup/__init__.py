@@ -1,17 +1,29 @@
-"""The cleanup jobs of ChatGenius: old files are deleted, and nothing else."""
+"""The cleanup jobs of ChatGenius: what is old is deleted, and nothing else."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
-from cgjobs_cleanup.handlers import files
-from cgjobs_cleanup.payloads import Files
-from cgjobs_cleanup.results import FilesResult, PathError, Skipped
+from cgjobs_cleanup.handlers import files, logs
+from cgjobs_cleanup.payloads import Files, Logs
+from cgjobs_cleanup.results import FilesResult, LogsResult, LogsSkipped, PathError, Skipped
 from cgjobs_cleanup.schedule import nightly
 from cgjobs_cleanup.settings import Nightly, Policy, Settings
 
-__all__ = ["Files", "FilesResult", "Nightly", "PathError", "Policy", "Settings", "Skipped"]
+__all__ = [
+    "Files",
+    "FilesResult",
+    "Logs",
+    "LogsResult",
+    "LogsSkipped",
+    "Nightly",
+    "PathError",
+    "Policy",
+    "Settings",
+    "Skipped",
+]
 
 
 @hookimpl
@@ -28,9 +40,9 @@ def cgjobs_processors() -> list[Processor]:
 
 
 @hookimpl
-def cgjobs_subtypes() -> list[Subtype[Files, FilesResult]]:
-    """``cleanup.files``."""
-    return [files]
+def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
+    """``cleanup.files`` and ``cleanup.logs``."""
+    return [files, logs]
 
 
 @hookimpl

@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 from platformdirs import user_state_path
 
 from cgjobs import Context, Discard, subtype
-from cgjobs_cleanup.payloads import Files
-from cgjobs_cleanup.results import FilesResult
+from cgjobs_cleanup.log_sweep import LogSweep
+from cgjobs_cleanup.payloads import Files, Logs
+from cgjobs_cleanup.results import FilesResult, LogsResult
 from cgjobs_cleanup.settings import Settings
 from cgjobs_cleanup.sweep import Sweep
 from cgjobs_cleanup.tree import Tree
 
 
-@subtype("cleanup.files")
+@subtype("cleanup.files", destructive=True, idempotent=True)
 def files(payload: Files, ctx: Context) -> FilesResult:
     """Delete the old files of a directory tree."""
     settings = ctx.settings(Settings)
-    created = ctx.job.created_at
-    assert created is not None, "a job that runs was created"
     with _open(payload.root, settings) as tree:
         _refuse_young(payload, settings)
         _refuse_protected(payload.root, tree, settings)
         # The cutoff hangs on when the job was made, so that a retry deletes the same files.
-        return Sweep(tree, payload, ctx, cutoff=created - payload.age, clock=time.monotonic).run()
+        return Sweep(tree, payload, ctx, cutoff=_enqueued(ctx) - payload.age, clock=time.monotonic).run()
 
 
-def _refuse_young(payload: Files, settings: Settings) -> None:
+@subtype("cleanup.logs", destructive=True, idempotent=True)
+def logs(payload: Logs, ctx: Context) -> LogsResult:
+    """Delete or compress the rotated logs of a directory tree."""
+    settings = ctx.settings(Settings)
+    with _open(payload.root, settings) as tree:
+        _refuse_young(payload, settings)
+        _refuse_protected(payload.root, tree, settings)
+        return LogSweep(
+            tree,
+            payload,
+            ctx,
+            enqueued=_enqueued(ctx),
+            min_age=settings.policy(payload.root).min_age,
+            clock=time.monotonic,
+        ).run()
+
+
+def _enqueued(ctx: Context) -> datetime:
+    created = ctx.job.created_at
+    assert created is not None, "a job that runs was created"
+    return created
+
+
+def _refuse_young(payload: Files | Logs, settings: Settings) -> None:
     floor = settings.policy(payload.root).min_age
-    if payload.age < floor:
+    if payload.age is not None and payload.age < floor:
         raise Discard(
             f"age is {payload.age}, below the {floor} that root {payload.root!r} allows; "
             f"raise it, or lower [plugins.cleanup.policies.{payload.root}] min_age"

@@ -8,9 +8,11 @@ from typing import Literal, get_args
 import attrs
 from attrs.validators import ge, in_, le, optional
 
-from cgjobs_cleanup.globs import check_glob
+from cgjobs_cleanup.bounds import above_zero, relative_globs, run_time, some_globs
 
 Order = Literal["any", "oldest_first"]
+Action = Literal["delete", "compress", "compress_then_delete"]
+Codec = Literal["gzip", "zstd"]
 
 
 @attrs.frozen
@@ -38,35 +40,75 @@ class Files:
     """
 
     root: str
-    age: timedelta = attrs.field()
-    pattern: tuple[str, ...] = attrs.field(default=("**",), kw_only=True)
-    exclude: tuple[str, ...] = attrs.field(default=(".*", "**/.git/**"), kw_only=True)
+    age: timedelta = attrs.field(validator=above_zero)
+    pattern: tuple[str, ...] = attrs.field(
+        default=("**",), kw_only=True, validator=[some_globs, relative_globs]
+    )
+    exclude: tuple[str, ...] = attrs.field(
+        default=(".*", "**/.git/**"), kw_only=True, validator=relative_globs
+    )
     min_size: int = attrs.field(default=0, kw_only=True, validator=ge(0))
     order: Order = attrs.field(default="any", kw_only=True, validator=in_(get_args(Order)))
     remove_empty_dirs: bool = attrs.field(default=False, kw_only=True)
     dry_run: bool = attrs.field(default=False, kw_only=True)
-    max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True)
+    max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=run_time)
     max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
     max_fraction: float = attrs.field(default=0.5, kw_only=True, validator=[ge(0), le(1)])
     confirm_fraction: bool = attrs.field(default=False, kw_only=True)
 
-    @age.validator
-    def _in_the_past(self, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
-        if value <= timedelta(0):
-            raise ValueError(f"age is {value}; it must be above zero, such as 30d")
 
-    @pattern.validator
-    @exclude.validator
-    def _relative(self, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
-        for glob in value:
-            check_glob(glob)
+@attrs.frozen
+class Logs:
+    """Delete or compress the rotated logs of a directory tree; never one that is written to.
 
-    @pattern.validator
-    def _not_empty(self, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
-        if not value:
-            raise ValueError("pattern is empty and matches nothing; '**' matches every file")
+    How old a log is says the day in its name, counted from that day's end (UTC), otherwise when it was last
+    written. What has neither a day, nor a number, nor a compressed file's ending in its name is the live one.
 
-    @max_duration.validator
-    def _bounded(self, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
-        if not timedelta(seconds=1) <= value <= timedelta(hours=24):
-            raise ValueError(f"max_duration is {value}; it must be from 1 s to 24 h")
+    Args:
+        root: Name of the tree, from ``[plugins.cleanup] roots``; never a path.
+        age: Logs older than this, when the job was enqueued, are deleted. Not below the ``min_age`` of the
+            root's policy. None with ``compress``, which deletes none.
+        action: ``delete``, ``compress``, or both: ``compress_then_delete``.
+        pattern, exclude: As in `Files`.
+        compress_after: Logs older than this are compressed. Those with a number (``app.log.1``) never are: it
+            would break the rotator's chain of renames.
+        codec: ``gzip``, or ``zstd``, which is faster and smaller and needs Python 3.14 or the extra ``zstd``.
+        keep_last: The newest so many of each family (what one rotation makes of one log) are not deleted,
+            however old; from 1. The newest one, which may be the live one, is not compressed either.
+        max_total_size: When what is left of the logs has more bytes than this, the oldest go too, though not
+            below ``min_age`` and ``keep_last``; from 0. None: no limit.
+        dry_run: Count and change nothing.
+        max_duration: Go on in a new run, which uses up no attempt, when it took this long; 1 s to 24 h.
+        max_items: Stop when one run has deleted and compressed this many; from 1.
+        max_fraction: Refuse to delete more than this share of the tree's files; 0 to 1.
+        confirm_fraction: Delete them all the same.
+    """
+
+    root: str
+    age: timedelta | None = attrs.field(default=None, validator=above_zero)
+    action: Action = attrs.field(default="delete", kw_only=True, validator=in_(get_args(Action)))
+    pattern: tuple[str, ...] = attrs.field(
+        default=("*.log*",), kw_only=True, validator=[some_globs, relative_globs]
+    )
+    exclude: tuple[str, ...] = attrs.field(
+        default=(".*", "**/.git/**"), kw_only=True, validator=relative_globs
+    )
+    compress_after: timedelta = attrs.field(default=timedelta(days=1), kw_only=True, validator=above_zero)
+    codec: Codec = attrs.field(default="gzip", kw_only=True, validator=in_(get_args(Codec)))
+    keep_last: int = attrs.field(default=1, kw_only=True, validator=ge(1))
+    max_total_size: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(0)))
+    dry_run: bool = attrs.field(default=False, kw_only=True)
+    max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=run_time)
+    max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
+    max_fraction: float = attrs.field(default=0.5, kw_only=True, validator=[ge(0), le(1)])
+    confirm_fraction: bool = attrs.field(default=False, kw_only=True)
+
+    @action.validator
+    def _age_fits(self, attribute: attrs.Attribute[Action], value: Action) -> None:
+        if value == "compress" and (self.age is not None or self.max_total_size is not None):
+            raise ValueError(
+                "action 'compress' deletes nothing: leave out age and max_total_size, "
+                "or choose 'compress_then_delete'"
+            )
+        if value in ("delete", "compress_then_delete") and self.age is None:
+            raise ValueError(f"action {value!r} needs an age, such as 30d")

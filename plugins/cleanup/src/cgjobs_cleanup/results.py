@@ -79,3 +79,69 @@ class FilesResult:
     errors: tuple[PathError, ...]
     errors_total: int
     stopped_by: Literal["max_items"] | None
+
+
+@attrs.frozen
+class LogsSkipped:
+    """Logs that were left as they are, by the first reason that held.
+
+    Args:
+        unselected: Files that the patterns left out.
+        live: Those that may be written to by their name: no sign of rotation, or the newest of the family.
+        kept: Old ones among the newest ``keep_last`` of their family.
+        young: Those not old enough, or compressed already.
+        numbered: Those old enough to compress that have a number.
+        open: Those that some process had open, or might have.
+        changed: Those written, replaced or gone between listing and acting.
+        symlink, special, excluded_dirs, other_fs: As in `Skipped`.
+    """
+
+    unselected: int = 0
+    live: int = 0
+    kept: int = 0
+    young: int = 0
+    numbered: int = 0
+    open: int = 0
+    changed: int = 0
+    symlink: int = 0
+    special: int = 0
+    excluded_dirs: int = 0
+    other_fs: int = 0
+
+
+@attrs.frozen
+class LogsResult:
+    """What `Logs` did; in a dry run, what it would have done.
+
+    A job that went on in several runs reports the last of them; each run writes its own log line.
+
+    Args:
+        cutoff: Logs older than this were to be deleted; None when none were.
+        compress_cutoff: Logs older than this were to be compressed; None when none were.
+        dry_run: True when nothing was changed. It cannot foresee what compressing saves: ``bytes_after`` is
+            then what deleting leaves, and ``max_total_size`` may count more than the real run deletes.
+        scanned: Regular files seen; the whole of which ``max_fraction`` is a share.
+        families: How many rotated logs the files belong to.
+        deleted, compressed: How many were.
+        bytes_before, bytes_after: Sizes of all logs that match, in sum.
+        skipped: What was left alone, and why.
+        samples: Up to five of the paths deleted or compressed, below the root.
+        errors: Up to twenty of the paths that made trouble.
+        errors_total: How many made trouble.
+        stopped_by: ``max_items`` when that was reached and more was to be done, otherwise None.
+    """
+
+    cutoff: datetime | None
+    compress_cutoff: datetime | None
+    dry_run: bool
+    scanned: int
+    families: int
+    deleted: int
+    compressed: int
+    bytes_before: int
+    bytes_after: int
+    skipped: LogsSkipped
+    samples: tuple[str, ...]
+    errors: tuple[PathError, ...]
+    errors_total: int
+    stopped_by: Literal["max_items"] | None

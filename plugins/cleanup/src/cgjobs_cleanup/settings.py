@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from cgjobs_cleanup.globs import check_glob
+from cgjobs_cleanup.payloads import Files, Logs
 
 
 @attrs.frozen
@@ -23,20 +23,15 @@ class Policy:
 
 @attrs.frozen
 class Nightly:
-    """What the schedule deletes below one root.
+    """The jobs that the schedule enqueues, each written like its payload.
 
     Args:
-        age: Files last written longer ago are deleted.
-        pattern: Only files that match one of these.
+        files: Jobs `Files`.
+        logs: Jobs `Logs`.
     """
 
-    age: timedelta
-    pattern: tuple[str, ...] = attrs.field(default=("**",))
-
-    @pattern.validator
-    def _relative(self, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
-        for glob in value:
-            check_glob(glob)
+    files: tuple[Files, ...] = ()
+    logs: tuple[Logs, ...] = ()
 
 
 @attrs.frozen
@@ -46,28 +41,30 @@ class Settings:
     Args:
         roots: The trees by name; a payload names one and can reach nothing else.
         policies: What holds for each job on a root, by the root's name.
-        nightly: What the schedule deletes, by the root's name. Without an entry it leaves the root alone.
+        nightly: What the schedule enqueues; nothing of its own accord.
         protected: Paths that no root may be or contain, besides ``/``, the home directory and the
             directory in which cgjobs keeps its state.
     """
 
     roots: dict[str, Path] = attrs.field(factory=dict)
     policies: dict[str, Policy] = attrs.field(factory=dict)
-    nightly: dict[str, Nightly] = attrs.field(factory=dict)
+    nightly: Nightly = attrs.field(factory=Nightly)
     protected: tuple[Path, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for section, names in (("policies", self.policies), ("nightly", self.nightly)):
-            for name in names:
-                if name not in self.roots:
-                    raise ValueError(
-                        f"{section}.{name} names no root; the roots are {', '.join(self.roots) or 'none'}"
-                    )
-        for name, rule in self.nightly.items():
-            if rule.age < self.policy(name).min_age:
+        jobs = [("files", job) for job in self.nightly.files] + [("logs", job) for job in self.nightly.logs]
+        named = [(f"policies.{name}", name) for name in self.policies]
+        named += [(f"nightly.{kind}", job.root) for kind, job in jobs]
+        for where, name in named:
+            if name not in self.roots:
+                known = ", ".join(self.roots) or "none"
+                raise ValueError(f"{where} names {name!r}, which is no root; the roots are {known}")
+        for kind, job in jobs:
+            floor = self.policy(job.root).min_age
+            if job.age is not None and job.age < floor:
                 raise ValueError(
-                    f"nightly.{name}.age is {rule.age}, below the {self.policy(name).min_age} of "
-                    f"policies.{name}.min_age; raise the one or lower the other"
+                    f"nightly.{kind} has age {job.age} for {job.root!r}, below the {floor} of "
+                    f"policies.{job.root}.min_age; raise the one or lower the other"
                 )
 
     def policy(self, root: str) -> Policy:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import heapq
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from cgjobs import Context, Discard, Retry, Snooze
+from cgjobs import Context, Discard, Snooze
 from cgjobs_cleanup.globs import Globs
 from cgjobs_cleanup.payloads import Files
-from cgjobs_cleanup.results import FilesResult, PathError, Skipped
+from cgjobs_cleanup.results import FilesResult, Skipped
 from cgjobs_cleanup.tree import File, Tally, Tree
+from cgjobs_cleanup.trouble import Troubles, printable
 
 BATCH = 1_000
 """Files listed between two reports; a cancelled job deletes no more than the rest of these."""
 HELD = 100_000
 """Files held in memory at most, about 30 MB. More old files than these cost further walks."""
 
-_LISTED_ERRORS = 20
 _SAMPLES = 5
-_TOO_MANY_FAILED = 0.1
 _BEFORE_ALL = File(-(2**63), "", 0, 0, 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,13 +44,13 @@ class Sweep:
         self._excluded = Globs(payload.exclude)
         self._selected = Globs(payload.pattern, but_not=payload.exclude)
         self._limit = payload.max_items or float("inf")
-        self._seen = Tally(self._note)
+        self._troubles = Troubles()
+        self._seen = Tally(self._troubles.note)
         self._scanned = self._young = self._small = self._matched = 0
         self._deleted = self._bytes = self._hard_links = self._dirs_removed = 0
-        self._changed = self._failed = self._errors_total = 0
+        self._changed = 0
         self._held: list[File] = []
         self._samples: list[str] = []
-        self._errors: list[PathError] = []
 
     def run(self) -> FilesResult:
         """Count the old files, and delete them when they are not too many.
@@ -77,7 +74,7 @@ class Sweep:
                 matched=self._matched,
                 deleted=self._deleted,
                 bytes_freed=self._bytes,
-                errors_total=self._errors_total,
+                errors_total=self._troubles.total,
             )
         self._retry_when_too_many_failed()
         return self._result()
@@ -129,7 +126,7 @@ class Sweep:
                 self._hard_links += file.links > 1
                 self._bytes += file.size if file.links == 1 else 0
                 if len(self._samples) < _SAMPLES:
-                    self._samples.append(_printable(file.path))
+                    self._samples.append(printable(file.path))
         if self._payload.remove_empty_dirs and not self._payload.dry_run:
             self._dirs_removed += self._tree.remove_empty(emptied)
 
@@ -139,8 +136,7 @@ class Sweep:
         try:
             deleted = self._tree.delete(file)
         except OSError as error:
-            self._failed += 1
-            self._note(file.path, error)
+            self._troubles.note(file.path, error, failed=True)
             return False
         self._changed += not deleted
         return deleted
@@ -154,12 +150,7 @@ class Sweep:
             )
 
     def _retry_when_too_many_failed(self) -> None:
-        if self._failed > _TOO_MANY_FAILED * (self._deleted + self._failed):
-            first = next((f"{error.code} for {error.path!r}" for error in self._errors), "")
-            raise Retry(
-                f"{self._failed} of {self._deleted + self._failed} files of root {self._payload.root!r} "
-                f"could not be deleted, the first trouble: {first}"
-            )
+        self._troubles.retry_when_too_many(self._deleted, f"root {self._payload.root!r}")
 
     def _batches(self) -> Generator[list[File], None, None]:
         """The old files in the order asked for, however many they are."""
@@ -191,12 +182,6 @@ class Sweep:
         """For walks after the first: what they pass by has been counted."""
         return Tally(lambda path, error: None)
 
-    def _note(self, path: str, error: OSError) -> None:
-        self._errors_total += 1
-        if len(self._errors) < _LISTED_ERRORS:
-            code = errno.errorcode.get(error.errno or 0, "EUNKNOWN")
-            self._errors.append(PathError(_printable(path), code))
-
     def _result(self) -> FilesResult:
         seen = self._seen
         return FilesResult(
@@ -218,8 +203,8 @@ class Sweep:
                 changed=self._changed,
             ),
             samples=tuple(self._samples),
-            errors=tuple(self._errors),
-            errors_total=self._errors_total,
+            errors=tuple(self._troubles.listed),
+            errors_total=self._troubles.total,
             stopped_by="max_items"
             if self._deleted >= self._limit and self._matched > self._deleted
             else None,
@@ -228,8 +213,3 @@ class Sweep:
 
 def _batched(files: list[File]) -> Iterator[list[File]]:
     return (files[start : start + BATCH] for start in range(0, len(files), BATCH))
-
-
-def _printable(path: str) -> str:
-    """The path as text that any encoder takes: names of files are bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -144,9 +144,8 @@ class Tree:
         Raises:
             OSError: It could not be deleted.
         """
-        directory, _, name = file.path.rpartition("/")
         try:
-            parent = self._open_parent(directory)
+            parent, name = self.parent(file.path)
             now = os.stat(name, dir_fd=parent, follow_symlinks=False)
             seen = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
             if seen != (self._device, file.inode, file.size, file.mtime_ns) or not stat.S_ISREG(now.st_mode):
@@ -157,6 +156,15 @@ class Tree:
                 return False
             raise
         return True
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """The open directory of a path, until the next call of this kind, and the last part of the path.
+
+        Raises:
+            OSError: There is no such directory any more.
+        """
+        directory, _, name = path.rpartition("/")
+        return self._open_parent(directory), name
 
     def remove_empty(self, directories: Iterable[str]) -> int:
         """Remove those of the directories that are empty, and their parents that become empty.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -44,19 +46,23 @@ def stem(span: Span, params: Params) -> str:
     return "-".join(part for part, wanted in parts.items() if wanted)
 
 
-def write(directory: Path, name: str, kind: Format, content: bytes) -> ReportFile:
-    """Write a file so that it is never seen half, replacing the one of an earlier attempt."""
+@contextlib.contextmanager
+def building(directory: Path, name: str, kind: Format) -> Iterator[Path]:
+    """A new file beside the one that it replaces when the block ends well; otherwise it goes."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{name}.{kind}"
-    handle, building = tempfile.mkstemp(prefix=f".{path.name}.", dir=directory)
+    handle, path = tempfile.mkstemp(prefix=f".{name}.", suffix=f".{kind}", dir=directory)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(building).replace(path)
-    except BaseException:
-        Path(building).unlink(missing_ok=True)
-        raise
-    digest = hashlib.sha256(content).hexdigest()
-    return ReportFile(format=kind, path=str(path), bytes=len(content), sha256=digest)
+        yield Path(path)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def publish(path: Path, directory: Path, name: str, kind: Format) -> ReportFile:
+    """Put a finished file in its place at once, replacing the one of an earlier attempt."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    size = path.stat().st_size
+    target = path.replace(directory / f"{name}.{kind}")
+    return ReportFile(format=kind, path=str(target), bytes=size, sha256=digest)

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from cgjobs import Context, Discard, Slot, subtype
-from cgjobs_report import figures, files, render
+from cgjobs_report import figures, files
 from cgjobs_report.files import ReportFile
+from cgjobs_report.formats import WRITERS
 from cgjobs_report.payloads import Params, Usage
 from cgjobs_report.period import resolve
 from cgjobs_report.ports import snapshot
 from cgjobs_report.settings import Settings
+from cgjobs_report.usage import usage_report
 
 
 @attrs.frozen(kw_only=True)
@@ -70,11 +72,14 @@ def usage(payload: Usage, ctx: Context) -> UsageResult:
     warnings = counted.warnings
     if span.end > asked_at:
         warnings += ("The period had not ended when the report was requested.",)
-    written = []
+    generated_at = (ctx.job.started_at or datetime.now(UTC)).astimezone(UTC)
+    report = usage_report(attrs.evolve(counted, warnings=warnings), asked_at, generated_at)
+    name, written = files.stem(span, params), []
     for kind in formats:
         step(kind)
-        content = render.RENDERERS[kind](attrs.evolve(counted, warnings=warnings), asked_at)
-        written.append(files.write(settings.directory, files.stem(span, params), kind, content))
+        with files.building(settings.directory, name, kind) as path:
+            WRITERS[kind](report, path)
+            written.append(files.publish(path, settings.directory, name, kind))
     ctx.progress(total, total)
     return UsageResult(
         files=tuple(written),

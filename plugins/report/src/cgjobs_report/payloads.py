@@ -10,7 +10,7 @@ import attrs
 
 Period = Literal["yesterday", "last_week", "last_month", "last_quarter", "last_year"]
 Granularity = Literal["hour", "day", "week", "month"]
-Format = Literal["html", "csv", "json"]
+Format = Literal["html", "csv", "xlsx", "pdf", "json"]
 
 
 def known_zone(instance: object, attribute: attrs.Attribute[str], value: str) -> None:

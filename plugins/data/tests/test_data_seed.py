@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cgjobs.demo.seed import SeedSummary, seed, seed_files
+from cgjobs_data.seed import SeedSummary, seed, seed_files
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -125,7 +125,7 @@ def test_a_failed_seed_leaves_the_old_database_alone(tmp_path: Path, monkeypatch
     path = tmp_path / "chat.db"
     seed(path, users=2, messages=10, now=NOW)
     before = path.read_bytes()
-    monkeypatch.setattr("cgjobs.demo.seed._sql", lambda name: "no SQL")
+    monkeypatch.setattr("cgjobs_data.seed.sql", lambda name: "no SQL")
 
     with pytest.raises(sqlite3.OperationalError):
         seed(path, users=2, messages=20, now=NOW)
