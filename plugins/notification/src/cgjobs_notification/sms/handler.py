@@ -135,13 +135,9 @@ def _price(payload: Sms, settings: SmsSettings, number: Phone, parts: Segments) 
     price = None if each is None else round(each * count, 6)
     if payload.max_price is not None:
         if price is None:
-            raise Discard(
-                f"max_price is given, and prices in the settings has no {number.country} and no '*'"
-            )
+            raise Discard(f"max_price is given, and prices has neither {number.country} nor '*'")
         if price > payload.max_price:
-            raise Discard(
-                f"the message costs {price:g} for {count} parts; max_price is {payload.max_price:g}"
-            )
+            raise Discard(f"{count} parts cost {price:g}; max_price is {payload.max_price:g}")
     return price
 
 
