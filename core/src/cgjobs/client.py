@@ -24,7 +24,7 @@ from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
 from cgjobs.model import Backoff, Job, Keep, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations
-from cgjobs.options import JobOptions, UniqueUntil
+from cgjobs.options import PLAIN, JobOptions, UniqueUntil
 from cgjobs.plugins import Registry
 from cgjobs.queue import AsyncQueue, Queue
 
@@ -126,7 +126,7 @@ class Client:
             InvalidPayload, InvalidOption, SubtypeNotFound: As `enqueue` does; nothing was enqueued.
             BrokerUnavailable: No acknowledgement in time; any number of them may have been added.
         """
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options) if options else PLAIN, spread)
         return self._sender.run(self.operations.enqueue(prepared))
 
     def enqueue_flow(self, flow: Flow) -> Job:
@@ -238,7 +238,7 @@ class AsyncClient:
         **options: Unpack[Options],
     ) -> list[Job]:
         """Enqueue many jobs, like `Client.enqueue_many`."""
-        prepared = self.operations.new_jobs(payloads, JobOptions(**options), spread)
+        prepared = self.operations.new_jobs(payloads, JobOptions(**options) if options else PLAIN, spread)
         return await self._sender.run(self.operations.enqueue(prepared))
 
     async def enqueue_flow(self, flow: Flow) -> Job:

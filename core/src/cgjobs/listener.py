@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
-import attrs
-
 from cgjobs import keys
-from cgjobs.broker.connection import connect_async, translated
+from cgjobs.broker.connection import AsyncIdleConnections, connect_async, translated
 from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerError
 from cgjobs.slots import Slots
@@ -38,8 +35,7 @@ class Listener:
         self, config: RedisConfig, slots: Slots, wake: Callable[[], None], rng: random.Random
     ) -> None:
         self._config, self._slots, self._wake, self._rng = config, slots, wake, rng
-        patient = attrs.evolve(config, timeout=timedelta(seconds=2 * _LISTEN))
-        self._waiting: Any = connect_async(patient, single=True)
+        self._waiting = AsyncIdleConnections(connect_async(config), 2 * _LISTEN)
         self._control: Any = connect_async(config)
         self._client_id: int | None = None
 
@@ -54,7 +50,7 @@ class Listener:
                 else:
                     await self._slots.changed.wait()
         finally:
-            await self._waiting.aclose()
+            await self._waiting.close()
             await self._control.aclose()
 
     async def _listen(self, queues: Sequence[str]) -> None:
@@ -70,29 +66,33 @@ class Listener:
                     await asyncio.wait((token,), timeout=_UNBLOCKED)
         finally:
             await end((token,), again=_CANCELLED)  # it uses a connection that is closed next
-        woken = token.result()
-        self._slots.woken(woken)
-        self._wake()
+        token.result()
 
-    async def _token(self, queues: Sequence[str]) -> Sequence[str]:
-        """Wait for a token; gives its queue, all of them when it is time to look, none when unblocked."""
+    async def _token(self, queues: Sequence[str]) -> None:
+        """Wait for a token; wakes for its queue, for all when it is time to look, for none when unblocked."""
         began = asyncio.get_running_loop().time()
         try:
             with translated(self._config):
                 if self._client_id is None:
-                    self._client_id = await self._waiting.client_id()
-                reply = await self._waiting.blpop([keys.wake(queue) for queue in queues], timeout=_LISTEN)
+                    self._client_id = await self._waiting.execute(("CLIENT", "ID"))
+                reply = await self._waiting.execute(("BLPOP", *map(keys.wake, queues), _LISTEN))
         except BrokerError:
             self._client_id = None
             await asyncio.sleep(self._rng.uniform(0.1, 1.0))
-            return queues
+            self._woken(queues)
+            return
         if reply is None:
-            waited = asyncio.get_running_loop().time() - began
-            return queues if waited > _LISTEN / 2 else ()
+            if asyncio.get_running_loop().time() - began > _LISTEN / 2:
+                self._woken(queues)
+            return
         queue = reply[0].decode().removeprefix(keys.wake(""))
+        self._woken([queue])  # at once: somebody waits for the job that this is about
         if not self._slots.has_room(queue):
             await self._give_back(queue)
-        return [queue]
+
+    def _woken(self, queues: Iterable[str]) -> None:
+        self._slots.woken(queues)
+        self._wake()
 
     async def _unblock(self) -> None:
         try:

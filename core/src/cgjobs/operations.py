@@ -27,7 +27,7 @@ from cgjobs.errors import (
 )
 from cgjobs.event import Event
 from cgjobs.model import Job, JobState, LogLine, QueueStats, WorkerInfo
-from cgjobs.options import JobOptions
+from cgjobs.options import PLAIN, JobOptions
 from cgjobs.plugins import Registry
 from cgjobs.preparation import Preparation, queue_config
 from cgjobs.spread import spread_out
@@ -65,6 +65,12 @@ class Operations:
     registry: Registry
     codec: Codec
     clock: Callable[[], float] = time.monotonic
+    _plain: Preparation = attrs.field(init=False, repr=False, eq=False)
+    _max_lengths: dict[str, int | None] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+
+    @_plain.default
+    def _prepares_plain(self) -> Preparation:
+        return Preparation(self.config, self.registry, self.codec, PLAIN)
 
     def new_job(self, payload: object, options: JobOptions) -> tuple[NewJob, Job]:
         """A payload checked and made ready to be enqueued, and the job as it will be."""
@@ -95,6 +101,8 @@ class Operations:
         return self.new_job(self.codec.load(subtype, data), options)
 
     def _preparation(self, options: JobOptions) -> Preparation:
+        if options is PLAIN:
+            return self._plain
         return Preparation(self.config, self.registry, self.codec, options)
 
     def enqueue(self, prepared: Sequence[tuple[NewJob, Job]]) -> Steps[list[Job]]:
@@ -111,7 +119,13 @@ class Operations:
         # Where one may be refused, those after it must not be under way: who enqueues is told what was added.
         together = [parts] if not limits.most else [[part] for part in parts]
         for group in together:
-            answers = yield Ahead(moves.enqueue((new for new, _ in part), limits) for part in group)
+            if len(group) == 1:
+                try:
+                    answers = [(yield moves.enqueue((new for new, _ in group[0]), limits))]
+                except CgjobsError as error:
+                    answers = [error]
+            else:
+                answers = yield Ahead(moves.enqueue((new for new, _ in part), limits) for part in group)
             for part, answer in zip(group, answers, strict=False):
                 if isinstance(answer, CgjobsError):
                     raise _with_added(answer, [job.id for job in jobs])
@@ -127,8 +141,12 @@ class Operations:
 
     def limits_for(self, queues: Iterable[str]) -> values.ProducerLimits:
         """What an enqueue into these queues must keep to."""
-        chosen = (queue_config(self.config, self.registry, name) for name in set(queues))
-        most = {queue.name: queue.max_length for queue in chosen if queue.max_length is not None}
+        most = {}
+        for name in set(queues):
+            if name not in self._max_lengths:
+                self._max_lengths[name] = queue_config(self.config, self.registry, name).max_length
+            if (length := self._max_lengths[name]) is not None:
+                most[name] = length
         share = self.config.limits.memory_share
         return values.ProducerLimits(most, None if share == MEMORY_SHARE else share)
 

@@ -254,3 +254,7 @@ def dependency_fields(ids: Sequence[str], *, ignore_failures: bool) -> dict[str,
     """What a job depends on, in the fields of its hash that RQ has for it."""
     fields = {"dependency_id": ids[0], "dependency_ids": json.dumps(ids)}
     return {**fields, "allow_dependency_failures": "1"} if ignore_failures else fields
+
+
+PLAIN = JobOptions()
+"""The options of a job of which nothing was said; what is worked out for this object is kept."""

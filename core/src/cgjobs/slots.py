@@ -29,6 +29,8 @@ class Slots:
         # Half of many places, so that one half can run while the broker is asked for the other.
         self._most = {queue: min(TURN, n if n < _MANY else -(-n // 2)) for queue, n in concurrency.items()}
         self._hungry = set(concurrency)
+        self._asking = dict.fromkeys(concurrency, 0)  # claims that are under way
+        self._plenty: set[str] = set()  # had more work at the last answer
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self.changed = asyncio.Event()
 
@@ -37,13 +39,15 @@ class Slots:
         return {
             queue: min(self._free[queue], self._most[queue])
             for queue in self._hungry
-            if self._free[queue] > 0
+            # A second claim beside one under way is for queues with plenty of work: else it finds nothing.
+            if self._free[queue] > 0 and (not self._asking[queue] or queue in self._plenty)
         }
 
     def reserve(self, wants: Mapping[str, int]) -> None:
         """A claim is under way: until its answer these places are nobody else's."""
         for queue, places in wants.items():
             self._free[queue] -= places
+            self._asking[queue] += 1
 
     def listenable(self) -> tuple[str, ...]:
         """The queues with a free place and, as far as we know, without work: those to be woken for."""
@@ -55,8 +59,12 @@ class Slots:
         """A claim has answered: what was reserved for it, and the queues that still have work."""
         for queue, places in wants.items():
             self._free[queue] += places
+            self._asking[queue] -= 1
+        more = {queue for queue in left if queue in self._free}
         self._hungry.difference_update(wants)
-        self._hungry.update(queue for queue in left if queue in self._free)
+        self._plenty.difference_update(wants)
+        self._hungry |= more
+        self._plenty |= more
         self.changed.set()
 
     def woken(self, queues: Iterable[str]) -> None:

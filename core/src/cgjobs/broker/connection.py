@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -62,6 +63,12 @@ def connect_async(config: RedisConfig, *, single: bool = False) -> redis.asyncio
     )
 
 
+def _packed(command: Sequence[Any]) -> list[bytes]:
+    """A command as it is sent; a connection's own way looks at each argument before it does the same."""
+    whole: Any = tuple(command)
+    return [pack_command(whole)]
+
+
 class IdleConnections:
     """The connections of a blocking client that nobody uses now. One call takes one and puts it back.
 
@@ -99,7 +106,7 @@ class IdleConnections:
     def execute(self, command: Sequence[Any]) -> Any:
         """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
         with self.taken() as connection:
-            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            connection.send_packed_command(_packed(command), check_health=False)
             return connection.read_response()
 
     def execute_ahead(self, commands: Iterable[Sequence[Any]]) -> Generator[Any, None, None]:
@@ -111,7 +118,7 @@ class IdleConnections:
             waiting = 0
             try:
                 for command in commands:
-                    connection.send_packed_command(connection.pack_command(*command), check_health=False)
+                    connection.send_packed_command(_packed(command), check_health=False)
                     waiting += 1
                     if waiting > 1:
                         waiting -= 1
@@ -152,7 +159,7 @@ class AsyncIdleConnections:
             async with asyncio.timeout(self._seconds):
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+                await connection.send_packed_command(_packed(command), check_health=False)
                 return await connection.read_response()
         except exceptions.ResponseError:
             raise
