@@ -7,6 +7,7 @@ from datetime import datetime
 import attrs
 
 from cgjobs import Context, Discard
+from cgjobs_data import Settings as DataSettings
 from cgjobs_notification.consent import SkippedReason, await_quiet_hours, refusal
 from cgjobs_notification.delivery import Ledger, Marks
 from cgjobs_notification.payloads import Category
@@ -14,23 +15,32 @@ from cgjobs_notification.recipient import Channel, Directory, Person
 from cgjobs_notification.settings import Settings
 
 
+def data_settings(ctx: Context) -> DataSettings | None:
+    """Where the database is; None when the plugin `data` is not loaded here."""
+    try:
+        return ctx.settings(DataSettings)
+    except LookupError:
+        return None
+
+
 def directory(ctx: Context) -> Directory:
     """Where users are looked up."""
     from cgjobs_data import Database
-    from cgjobs_data import Settings as DataSettings
     from cgjobs_notification.people import People
 
-    return People(ctx.use(Database, ctx.settings(DataSettings)), ctx.job.id)
+    settings = data_settings(ctx)
+    if settings is None:
+        raise Discard("the plugin 'data' is not loaded here; it knows where users are: see --plugins")
+    return People(ctx.use(Database, settings), ctx.job.id)
 
 
 def ledger(ctx: Context, now: datetime) -> Ledger:
     """The table of deliveries; where there is none, marks that know this job alone."""
     from cgjobs_data import Database
-    from cgjobs_data import Settings as DataSettings
     from cgjobs_notification.ledger import TableLedger
 
-    settings = ctx.settings(DataSettings)
-    if not settings.url and not settings.demo_file.exists():
+    settings = data_settings(ctx)
+    if settings is None or not (settings.url or settings.demo_file.exists()):
         return Marks(ctx)  # nobody has said where a database is
     database = ctx.use(Database, settings)
     table = database.find_companion("deliveries")
