@@ -10,8 +10,9 @@ import pytest
 
 import cgjobs_maintenance
 from cgjobs import Cron, Discard, plugins
-from cgjobs_maintenance import Settings, Vacuum
+from cgjobs_maintenance import Cache, Settings, Vacuum
 from cgjobs_maintenance.schedule import weekly
+from cgjobs_maintenance.settings import CacheTarget, Weekly
 
 T = TypeVar("T")
 
@@ -42,8 +43,23 @@ def test_the_schedule_yields_one_vacuum_for_each_database() -> None:
     assert weekly(Slot(settings)) == [Vacuum("app"), Vacuum("search")]
 
 
+def test_the_schedule_yields_what_the_settings_say() -> None:
+    caches = {"thumbnails": CacheTarget(directory=Path("/var/cache/thumbnails"))}
+    sweep = Cache("thumbnails", max_bytes=10**9)
+    settings = Settings(
+        databases={"app": Path("/srv/app.db")}, caches=caches, weekly=Weekly(vacuum=(), cache=(sweep,))
+    )
+
+    assert weekly(Slot(settings)) == [sweep]
+
+
+def test_the_schedule_refuses_a_cache_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="which is no cache; there are: none"):
+        Settings(weekly=Weekly(cache=(Cache("thumbnails", max_bytes=1),)))
+
+
 def test_without_a_database_the_schedule_says_how_to_configure_one() -> None:
-    with pytest.raises(Discard, match=r"no database is configured; set \[plugins.maintenance.databases\]"):
+    with pytest.raises(Discard, match=r"nothing is configured; set \[plugins.maintenance.databases\]"):
         weekly(Slot(Settings()))
 
 

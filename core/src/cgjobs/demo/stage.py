@@ -52,16 +52,13 @@ roots = {{ uploads = {uploads} }}
 [plugins.maintenance]
 databases = {{ chatgenius = {database} }}
 
-[plugins.data]
-url = {url}
-preset = "demo"
-
 [plugins.notification]
 smtp = {{ host = "127.0.0.1", port = {port}, starttls = false, sender = "ChatGenius <noreply@example.com>" }}
 
-[plugins.report]
-database = {database}
-directory = {reports}
+[plugins.data]
+url = {url}
+preset = "demo"
+stores.reports = {{ directory = {reports} }}
 """
 
 

@@ -242,8 +242,8 @@ local function trim(queue, status, most, budget)
   local over = safe('ZCARD', key) - most
   if over <= 0 then return 0 end
   for _, id in ipairs(redis.call('ZRANGE', key, 0, math.min(over, budget) - 1)) do
-    local f = job_fields(id, 'status', 'dependency_id')
-    if f and (f[1] == status or not f[1]) then -- else a stray entry: its job is somewhere else
+    local f = job_fields(id, 'status', 'dependency_id', 'origin')
+    if f and (not f[1] or f[1] == status and f[3] == queue) then -- else a stray entry: its job is somewhere else
       forget(id)
       if f[2] then redis.call('DEL', dependencies_key(id), depends_on_key(id)) end
     end

@@ -1,17 +1,18 @@
-"""The maintenance jobs of ChatGenius: databases that stay small and quick."""
+"""The maintenance jobs of ChatGenius: databases and caches that stay small and quick."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
-from cgjobs_maintenance.handlers import vacuum
-from cgjobs_maintenance.payloads import Vacuum
-from cgjobs_maintenance.results import VacuumResult
+from cgjobs_maintenance.handlers import cache, vacuum
+from cgjobs_maintenance.payloads import Cache, Vacuum
+from cgjobs_maintenance.results import CacheResult, VacuumResult
 from cgjobs_maintenance.schedule import weekly
 from cgjobs_maintenance.settings import Settings
 
-__all__ = ["Settings", "Vacuum", "VacuumResult"]
+__all__ = ["Cache", "CacheResult", "Settings", "Vacuum", "VacuumResult"]
 
 
 @hookimpl
@@ -29,9 +30,9 @@ def cgjobs_processors() -> list[Processor]:
 
 
 @hookimpl
-def cgjobs_subtypes() -> list[Subtype[Vacuum, VacuumResult]]:
-    """``maintenance.vacuum``."""
-    return [vacuum]
+def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
+    """``maintenance.vacuum`` and ``maintenance.cache``."""
+    return [vacuum, cache]
 
 
 @hookimpl
