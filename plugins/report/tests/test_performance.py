@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,9 @@ def test_all_formats_are_written(past: Past, data: DataSettings) -> None:
     assert "Failed attempts by error" in page
     assert page.count("<svg") == 8
     assert len(result.files) == 5
+    book = Path(result.files[2].url.removeprefix("file://"))
+    with zipfile.ZipFile(book) as parts:
+        charts = [
+            parts.read(name).decode() for name in parts.namelist() if name.startswith("xl/charts/chart")
+        ]
+    assert [chart.count("<c:ser>") for chart in charts] == [2, 3, 3, 1]
