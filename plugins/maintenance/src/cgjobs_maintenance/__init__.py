@@ -6,13 +6,22 @@ from datetime import timedelta
 from typing import Any
 
 from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
-from cgjobs_maintenance.handlers import cache, vacuum
-from cgjobs_maintenance.payloads import Cache, Vacuum
-from cgjobs_maintenance.results import CacheResult, VacuumResult
+from cgjobs_maintenance.handlers import cache, reindex, vacuum
+from cgjobs_maintenance.payloads import Cache, Reindex, Vacuum
+from cgjobs_maintenance.results import CacheResult, ReindexResult, TablesVacuumed, VacuumResult
 from cgjobs_maintenance.schedule import weekly
 from cgjobs_maintenance.settings import Settings
 
-__all__ = ["Cache", "CacheResult", "Settings", "Vacuum", "VacuumResult"]
+__all__ = [
+    "Cache",
+    "CacheResult",
+    "Reindex",
+    "ReindexResult",
+    "Settings",
+    "TablesVacuumed",
+    "Vacuum",
+    "VacuumResult",
+]
 
 
 @hookimpl
@@ -31,8 +40,8 @@ def cgjobs_processors() -> list[Processor]:
 
 @hookimpl
 def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
-    """``maintenance.vacuum`` and ``maintenance.cache``."""
-    return [vacuum, cache]
+    """``maintenance.vacuum``, ``maintenance.reindex`` and ``maintenance.cache``."""
+    return [vacuum, reindex, cache]
 
 
 @hookimpl
