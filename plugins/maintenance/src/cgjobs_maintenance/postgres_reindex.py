@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cgjobs import Context, Discard, Retry
-from cgjobs_data import failure, sqlstate
+from cgjobs_data import failure, failures, sqlstate
 from cgjobs_maintenance.payloads import Reindex
 from cgjobs_maintenance.postgres_vacuum import look
 from cgjobs_maintenance.results import IndexRebuilt
@@ -138,7 +138,9 @@ class PostgresReindex:
 
     def _rebuild(self, name: str) -> IndexRebuilt:
         schema, _, index = name.partition(".")
-        started, before = self._clock(), self._state(schema, index)
+        started = self._clock()
+        with failures():
+            before = self._state(schema, index)
         if before is None:
             return IndexRebuilt(name=name, outcome="gone")
         try:
@@ -152,7 +154,8 @@ class PostgresReindex:
             if state == _NO_DISK:
                 raise Discard(f"the disk is too small for a second {name}: {failure(error)}") from error
             raise failure(error) from error
-        after = self._state(schema, index)
+        with failures():
+            after = self._state(schema, index)
         valid = after is not None and bool(after.valid)
         if self._payload.verify and not valid:
             raise Retry(f"index {name} is not valid after it was rebuilt")
@@ -188,7 +191,10 @@ class PostgresReindex:
         return 0.0, f"{name}: waiting"
 
     def _state(self, schema: str, index: str) -> Any:
-        with look(self._database) as connection:
+        """What the server knows of an index. Asking for its size takes a lock, the weakest there is."""
+        with self._database.autocommit(
+            self._ctx.job.id, lock_timeout=self._payload.lock_timeout
+        ) as connection:
             return connection.execute(_STATE, {"schema": schema, "name": index}).first()
 
     def _sweep(self) -> None:

@@ -6,14 +6,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cgjobs import Context, Discard
-from cgjobs_data import failure, sqlstate
+from cgjobs_data import failure, failures, sqlstate
 from cgjobs_maintenance.payloads import Vacuum
 from cgjobs_maintenance.results import TablesVacuumed, TableVacuumed
 from cgjobs_maintenance.tables import Course
@@ -68,6 +68,7 @@ _OLDEST = text("""
 """)
 # What VACUUM VERBOSE says of its table first; its TOAST table comes after. Only an English server says it so.
 _REMAINS = re.compile(r"(\d+) are dead but not yet removable")
+_GLANCE = timedelta(milliseconds=200)
 _AUTO_ROWS, _AUTO_SHARE = 10_000, 0.1
 _NO_LOCK, _NO_TABLE, _NO_DISK = "55P03", "42P01", "53100"
 
@@ -139,14 +140,20 @@ class PostgresVacuum:
     def _vacuum(self, name: str) -> TableVacuumed:
         schema, _, table = name.partition(".")
         started = self._clock()
-        before = self._state(schema, table)
+        try:
+            before = self._state(schema, table)
+        except SQLAlchemyError as error:
+            if self._payload.skip_locked and sqlstate(error) == _NO_LOCK:
+                return TableVacuumed(name=name, outcome="skipped_locked", message=failure(error).reason)
+            raise failure(error) from error
         if before is None:
             return TableVacuumed(name=name, outcome="gone")
         with self._look() as connection:
             if connection.execute(_AUTOVACUUM, {"oid": before.oid}).scalar_one():
                 return TableVacuumed(name=name, outcome="skipped_autovacuum", bytes_before=before.bytes)
         notices = self._execute(name, self._statement(schema, table), before.oid)
-        after = self._state(schema, table)
+        with failures():
+            after = self._state(schema, table)
         if after is None:
             return TableVacuumed(name=name, outcome="gone")
         outcome, message = _silent(notices)
@@ -214,7 +221,11 @@ class PostgresVacuum:
         return 0.0, "waiting"
 
     def _state(self, schema: str, table: str) -> Any:
-        with self._look() as connection:
+        """What the server knows of a table. Asking for its size takes a lock, the weakest there is."""
+        patience = min(self._payload.lock_timeout, _GLANCE) if self._payload.skip_locked else None
+        with self._database.autocommit(
+            self._ctx.job.id, lock_timeout=patience or self._payload.lock_timeout
+        ) as connection:
             return connection.execute(_STATE, {"schema": schema, "name": table}).first()
 
     def _oldest(self) -> str | None:

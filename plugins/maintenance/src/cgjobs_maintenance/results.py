@@ -85,8 +85,8 @@ class IndexRebuilt:
     Args:
         name: The index, in PostgreSQL with its schema.
         outcome: ``ok``; ``sound``: it had not drifted and was left alone; ``skipped_locked``;
-            ``unsupported``: it cannot be rebuilt this way; ``gone``; ``invalid``; ``failed``; of an index that was swapped out
-            ``dropped`` or ``in_use``.
+            ``unsupported``: it cannot be rebuilt this way; ``gone``; ``invalid``; ``failed``; of an index
+            that was swapped out ``dropped`` or ``in_use``.
         seconds: How long it took.
         bytes_before, bytes_after: Its size.
         drifted: SQLite: whether it disagreed with its table before.

@@ -37,6 +37,7 @@ class Course:
         self._ctx, self._clock, self._now, self._window = ctx, clock, now, window
         self._deadline = clock() + max_duration.total_seconds()
         saved: dict[str, Any] = ctx.resume({})
+        self._highest = 0.0
         self._names: list[str] | None = saved.get("names")
         self.done: list[Any] = [make(**each) for each in saved.get("done", [])]
 
@@ -64,13 +65,15 @@ class Course:
     def note(self, outcome: Any) -> None:
         """Keep what became of an item; the next run will not come back to it."""
         self.done.append(outcome)
+        self._highest = 0.0
         self._keep()
         self.report(0.0, outcome.name)
 
     def report(self, share: float, message: str) -> None:
-        """Tell how far the item at hand is, 0 to 1; raises `JobCancelled` when the job is."""
+        """Tell how far the item at hand is, 0 to 1, never back; raises `JobCancelled` when the job is."""
         total = len(self._names or ())
-        self._ctx.progress(min(total, len(self.done) + max(0.0, min(1.0, share))), total, message)
+        self._highest = max(self._highest, min(1.0, share))  # each phase has a measure of its own
+        self._ctx.progress(min(total, len(self.done) + self._highest), total, message)
 
     def _keep(self) -> None:
         self._ctx.checkpoint({"names": self._names, "done": [attrs.asdict(each) for each in self.done]})
