@@ -97,12 +97,26 @@ def test_what_stands_in_a_registry_but_is_no_ended_job_loses_its_entry_only(redi
         waiting = client.enqueue(Note(), delay=DAY)
         broker.zadd(keys.completed("work"), {waiting.id: 1e10})
         client.enqueue(Note("a"), keep_completed=Keep(10_000 * DAY / 3, count=1))
-        broker.zadd(keys.completed("work"), {waiting.id: 5e9})  # not over, and before the other one
-        broker.zadd(keys.completed("work"), {"gone": 5e9})
+        broker.zadd(keys.completed("work"), {waiting.id: 2e9})  # not over, and before the other one
+        broker.zadd(keys.completed("work"), {"gone": 2e9})
 
         run(redis_url)
 
         assert client.get(waiting.id).state is JobState.DELAYED
+
+
+def test_an_old_entry_of_an_id_does_not_take_its_job_in_another_queue_along(redis_url: str) -> None:
+    with Client(config(redis_url), registry(end)) as client, raw(redis_url) as broker:
+        other = client.enqueue(Note("other"), keep_completed=DAY)
+        run(redis_url)
+        broker.hset(keys.job(other.id), "origin", "other")
+        broker.zadd(keys.completed("work"), {other.id: 2e9})  # of a job that had this id before
+        client.enqueue(Note("a"), keep_completed=Keep(10_000 * DAY / 3, count=1))
+
+        run(redis_url)
+
+        assert broker.exists(keys.job(other.id))
+        assert broker.zscore(keys.completed("work"), other.id) is None
 
 
 @pytest.mark.parametrize("option", ["keep_completed", "keep_failed"])

@@ -1,97 +1,38 @@
-"""What must be true of jobs after each move: the engine's promises in Python, without a server.
-
-`Model.picture` says which keys a server must then have; `seen` reads those that a real one has.
-"""
+"""What must be true of jobs after each move: the engine's promises in Python, without a server."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
-import redis
 
-from cgjobs import keys
 from cgjobs.broker.values import Claimed, NewJob, Settlement
 from cgjobs.model import Priority
-from tests.proof.dependents import DEFERRED, Dependents
+from tests.proof.dependents import DEFERRED
+from tests.proof.job import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    COUNTED,
+    DELAYED,
+    FAILED,
+    GROUPS,
+    HELD,
+    MAX_CRASHES,
+    QUEUES,
+    SUBTYPE,
+    WAITING,
+    Known,
+)
+from tests.proof.marks import Marks
 
-QUEUES = ("alpha", "beta")
-SUBTYPE = "work.note"
-MAX_CRASHES = 3
-AHEAD, PAST = True, False
-
-WAITING, ACTIVE, DELAYED, COMPLETED, FAILED = "queued", "started", "scheduled", "finished", "failed"
-HELD, CANCELLED = "held", "canceled"
-GROUPS = ("type:work.note", "version:work.note:2")
-_REGISTRIES = {
-    DELAYED: keys.delayed,
-    COMPLETED: keys.completed,
-    FAILED: keys.failed,
-    CANCELLED: keys.cancelled,
-    DEFERRED: keys.deferred,
-}
-_COUNTED = {
-    "completed": "completed",
-    "retry": "retried",
-    "crashed": "retried",
-    "failed": "failed",
-    "quarantine": "failed",
-    "snooze": "snoozed",
-    "hold": "held",
-    "return": "returned",
-}
 # The stated share is 8, 4, 2, 1 of 15: so many picks in a row may pass over a level in which a job waits.
 _PATIENCE = {Priority.CRITICAL: 3, Priority.HIGH: 4, Priority.NORMAL: 7, Priority.LOW: 14}
 
 
 @attrs.define
-class Known:
-    """One job as it must be; ``due`` is its place among the delayed jobs that are due."""
-
-    new: NewJob
-    place: str = WAITING
-    token: str = ""
-    left: int = 0
-    made: int = 0
-    recoveries: int = 0
-    due: tuple[int, str] | None = None
-    lease_over: bool = False
-    started: bool = False
-    group: str = ""
-    worker: str = ""
-    cancel: bool = False
-    result: str = ""
-    created: int = 0
-    waited_for: bool = False
-    dependencies: dict[str, str] = attrs.field(factory=dict)  # how each ended
-    outstanding: int = 0
-    failed_dependencies: int = 0
-    dependency_bytes: int = 0
-    keeps_due: bool = False
-
-    @property
-    def ignores_failures(self) -> bool:
-        return "allow_dependency_failures" in self.new.extra
-
-    @property
-    def key(self) -> tuple[str, str] | None:
-        """Its unique key, with the queue."""
-        return (self.new.queue, self.new.extra["unique"]) if "unique" in self.new.extra else None
-
-    @property
-    def until(self) -> str:
-        return self.new.extra.get("unique_until", "")
-
-    @property
-    def lease(self) -> str:
-        return f"{self.new.queue}:{self.new.id}:{self.token}"
-
-
-@attrs.define
-class Model(Dependents):
+class Model(Marks):
     """All jobs, where they are, and what was counted."""
 
     lines: dict[tuple[str, Priority], list[str]] = attrs.field(
@@ -100,9 +41,6 @@ class Model(Dependents):
     held: dict[tuple[str, str], list[str]] = attrs.field(
         factory=lambda: {(queue, group): [] for queue in QUEUES for group in GROUPS}
     )
-    # Entries of ended jobs whose time is over: the hash is gone, promote sweeps the entry.
-    ghosts: set[tuple[str, str, str]] = attrs.field(factory=set)
-    entries: Counter[str] = attrs.field(factory=Counter)
     paused: set[str] = attrs.field(factory=set)
     completed: Counter[str] = attrs.field(factory=Counter)
     cancels: dict[str, set[str]] = attrs.field(factory=dict)
@@ -203,6 +141,7 @@ class Model(Dependents):
         assert told == (job.new.queue, job.new.data, job.made, job.left, job.recoveries)
         assert (claimed.token, claimed.priority) == (job.token, job.new.priority.value)
         assert dict(claimed.dependencies) == job.dependencies
+        assert claimed.checkpoint.decode() == job.checkpoint
 
     def settle(self, outcome: Settlement) -> bool:
         """Whether the outcome counts; if so the job has moved."""
@@ -214,20 +153,25 @@ class Model(Dependents):
         if outcome.kind == "cancelled" or (job.cancel and outcome.kind not in ("completed", "quarantine")):
             self.cancel(job)
             return True
-        self.counters[f"{_COUNTED[outcome.kind]}|{queue}|{outcome.subtype}"] += 1
+        self.counters[f"{COUNTED[outcome.kind]}|{queue}|{outcome.subtype}"] += 1
         if outcome.kind == "completed":
             self.completed[queue] += 1
             if not job.new.keep_completed:
                 del self.entries[job_id]
             self.entries[job_id] += bool(outcome.blob)
-            job.result = outcome.blob.decode()
+            job.result, job.checkpoint = outcome.blob.decode(), ""
             if job.until == "done":
                 self._release(job)
-            self._place(job, COMPLETED) if job.new.keep_completed else self.jobs.pop(job_id)
+            if job.new.keep_completed:
+                self._place(job, COMPLETED)
+                self.keep_at_most(job)
+            else:
+                self.jobs.pop(job_id)
             self.ended(job, "completed")
-        elif outcome.kind in ("failed", "quarantine"):
+        elif outcome.kind in ("failed", "quarantine", "unknown"):
             if outcome.kind == "quarantine":
                 self.counters[f"quarantined|{queue}"] += 1
+            self._mark_unknown(job, outcome.kind == "unknown")
             self._fail(job)
             self.ended(job, "failed")
         elif outcome.kind == "hold":
@@ -256,6 +200,11 @@ class Model(Dependents):
             if job.cancel:
                 fate = "cancelled"
                 self.cancel(job)
+            elif job.begun == job.token:
+                fate = "unknown"
+                self._mark_unknown(job, True)
+                self.fail(job)
+                self.ended(job, "failed")
             elif job.recoveries >= MAX_CRASHES:
                 fate = "poison"
                 self.fail(job)
@@ -273,7 +222,7 @@ class Model(Dependents):
             for job in sorted(due, key=lambda job: job.due or (0, ""))[: limit - promoted]:
                 self._place(job, WAITING)
                 promoted += 1
-            self.ghosts = {ghost for ghost in self.ghosts if ghost[1] != queue}
+            self.sweep(queue)
         self.go_on_telling()
         return promoted
 
@@ -318,6 +267,7 @@ class Model(Dependents):
         if job.place == COMPLETED:  # its result must not be taken for that of the next run
             del self.entries[job.new.id]
         job.made, job.left, job.recoveries, job.cancel, job.result = 0, attempts - 1, 0, False, ""
+        job.meta, job.begun, job.unknown = "", "", False
         waits = "dependency_ids" in job.new.extra and self.wait_again(job)
         self._place(job, DEFERRED if waits else WAITING)
 
@@ -329,14 +279,6 @@ class Model(Dependents):
         for job in waiting + later:
             self.remove(job)
         return len(waiting + later)
-
-    def forget(self, job_id: str) -> None:
-        del self.jobs[job_id], self.entries[job_id]
-
-    def expire(self, job: Known) -> None:
-        """The time for which an ended job is kept is over: the server lets its hash go, not yet its entry."""
-        self.ghosts.add((job.place, job.new.queue, job.new.id))
-        self.forget(job.new.id)
 
     def fail(self, job: Known) -> None:
         self.counters[f"failed|{job.new.queue}|{SUBTYPE}"] += 1
@@ -352,6 +294,13 @@ class Model(Dependents):
         self._place(job, FAILED)
         if not job.new.keep_failed:
             self.forget(job.new.id)
+        else:
+            self.keep_at_most(job)
+
+    def _mark_unknown(self, job: Known, unknown: bool) -> None:
+        job.unknown = unknown
+        if unknown:
+            self.counters[f"unknown|{job.new.queue}|{SUBTYPE}"] += 1
 
     def _holder(self, key: tuple[str, str]) -> str:
         holder, timed = self.keyed.get(key, ("", False))
@@ -390,111 +339,10 @@ class Model(Dependents):
             line.insert(0 if front else len(line), job.new.id)
         self.ghosts.discard((place, job.new.queue, job.new.id))
         job.place, job.token, job.due, job.group = place, "", None, ""
+        job.ended = self.calls
 
     def _keep_the_share(self, queue: str, taken: Priority) -> None:
         for level in Priority:
             waits = level is not taken and bool(self.lines[queue, level])
             self.passed[queue, level] = self.passed[queue, level] + 1 if waits else 0
             assert self.passed[queue, level] <= _PATIENCE[level], f"a {level} job is passed over too long"
-
-    # What a server must have
-
-    def picture(self) -> dict[str, Any]:
-        """Key -> content, as `seen` reads them: every key that is about jobs, and no other."""
-        wanted: dict[str, Any] = {
-            keys.waiting(queue, level): line for (queue, level), line in self.lines.items() if line
-        }
-        wanted |= self.picture_of_dependents()
-        for worker, members in self.cancels.items():
-            if members:
-                wanted[keys.cancels(worker)] = sorted(members)
-        for (queue, group), ids in self.held.items():
-            if ids:
-                wanted[keys.held(f"{queue}:{group}")] = list(ids)
-                wanted.setdefault(keys.groups(queue), {})[group] = PAST
-                wanted.setdefault(keys.deferred(queue), {}).update(dict.fromkeys(ids, AHEAD))
-        for place, queue, job_id in self.ghosts:
-            wanted.setdefault(_REGISTRIES[place](queue), {})[job_id] = PAST
-        for job_id, job in self.jobs.items():
-            queue = job.new.queue
-            if job.place == ACTIVE:
-                wanted.setdefault(keys.active(queue), {})[f"{job_id}:{job.token}"] = AHEAD
-                wanted.setdefault(keys.LEASES, {})[job.lease] = PAST if job.lease_over else AHEAD
-            elif job.place in _REGISTRIES:
-                past = job.due or job.place == DEFERRED
-                wanted.setdefault(_REGISTRIES[job.place](queue), {})[job_id] = PAST if past else AHEAD
-            wanted[keys.job(job_id)] = [
-                "deferred" if job.place == HELD else job.place,
-                job.token,
-                queue,
-                str(job.made),
-                str(job.left),
-                str(job.recoveries),
-                job.new.data.decode(),
-                self._lasts(job_id),
-                job.group,
-                job.cancel,
-                job.waited_for,
-                "expires_at" in job.new.extra,
-                [str(n) for n in (job.outstanding, job.failed_dependencies, job.dependency_bytes)],
-            ]
-        for (queue, key), (holder, timed) in self.keyed.items():
-            wanted[keys.unique(f"{queue}:{key}")] = [holder, not timed]
-        for job_id, count in self.entries.items():
-            if count:
-                wanted[keys.results(job_id)] = [count, self._lasts(job_id)]
-        if counted := {name: str(number) for name, number in self.counters.items() if number}:
-            wanted[keys.METRICS] = counted
-        return wanted
-
-    def _lasts(self, job_id: str) -> bool:
-        """What a job is and left behind has an end of its time only once the job has ended."""
-        return job_id in self.jobs and self.jobs[job_id].place in (WAITING, ACTIVE, DELAYED, HELD, DEFERRED)
-
-
-_SEEN = """
-local t = redis.call('TIME')
-local now, found = t[1] + t[2] / 1e6, {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  local kind = redis.call('TYPE', key).ok
-  if kind == 'list' and not string.find(key, '^cgjobs:wake:') then
-    found[key] = redis.call('LRANGE', key, 0, -1)
-  elseif kind == 'zset' then
-    local least = string.find(key, '^rq:wip:') and 9999999998 or now
-    local members, all = {}, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-    for i = 1, #all, 2 do members[all[i]] = tonumber(all[i + 1]) > least end
-    found[key] = members
-  elseif kind == 'set' and (string.find(key, ':dependents$') or string.find(key, '^cgjobs:cancels:')) then
-    found[key] = redis.call('SORT', key, 'ALPHA')
-  elseif string.find(key, '^rq:job::') then
-    found[key] = {redis.call('SORT', key, 'ALPHA'), redis.call('PTTL', key) == -1}
-  elseif string.find(key, '^cgjobs:dependencies:') then
-    local ends, all = {}, redis.call('HGETALL', key)
-    for i = 1, #all, 2 do ends[all[i]] = all[i + 1] end
-    found[key] = {ends, redis.call('PTTL', key) == -1}
-  elseif string.find(key, '^rq:job:') then
-    local f = redis.call('HMGET', key, 'status', 'token', 'origin', 'number_of_retries', 'retries_left',
-                         'recoveries', 'data', 'held', 'cancel', 'dependents', 'outstanding',
-                         'dependencies_failed', 'dependency_bytes', 'expires_at')
-    found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
-                  redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1', f[14] ~= false,
-                  {f[11] or '0', f[12] or '0', f[13] or '0'}}
-  elseif string.find(key, '^cgjobs:unique:') then
-    found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}
-  elseif string.find(key, '^rq:results:') then
-    found[key] = {redis.call('XLEN', key), redis.call('PTTL', key) == -1}
-  elseif key == 'cgjobs:metrics' then
-    local fields, all = {}, redis.call('HGETALL', key)
-    for i = 1, #all, 2 do
-      if not string.find(all[i], '^seconds_') then fields[all[i]] = all[i + 1] end
-    end
-    found[key] = fields
-  end
-end
-return cjson.encode(found)
-"""
-
-
-def seen(server: redis.Redis) -> dict[str, Any]:
-    """Key -> content of every key that is about jobs, all at one moment."""
-    return dict(json.loads(bytes(server.eval(_SEEN, 0))))

@@ -13,27 +13,30 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from cgjobs.broker import Sender, library
 from tests.jobs import redis_config
-from tests.proof.dependents import CHANGED
+from tests.proof import dependents, limits, retained
+from tests.proof.limits import Limits
 from tests.proof.machine import Moves
 
+MACHINES = {"moves": Moves, "limits": Limits}
 STEPS = 40
 
 
-def play(url: str, *, examples: int, **chosen: Any) -> None:
+def play(url: str, machine: str = "moves", *, examples: int, **chosen: Any) -> None:
     """So many orders of moves on this server, which it empties; raises what is not so.
 
     Args:
         url: The server.
+        machine: Which one of `MACHINES`.
         examples: How many orders, each of `STEPS` moves at most.
         chosen: Further settings of Hypothesis.
     """
     source = library.source()
-    for text, replacement in CHANGED.items():
+    for text, replacement in {**dependents.CHANGED, **retained.CHANGED, **limits.CHANGED}.items():
         assert source.count(text) == 1, f"not once in the functions: {text}"
         source = source.replace(text, replacement)
     with loaded(with_own_digest(source)), _connected(url) as (sender, server):
         run_state_machine_as_test(
-            lambda: Moves(sender, server),  # type: ignore[arg-type]
+            lambda: MACHINES[machine](sender, server),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=STEPS,

@@ -8,12 +8,17 @@ import pytest
 
 from tests.proof.play import play
 
-EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "100"))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400 + EXAMPLES),  # a failure is made as short as it can be: up to five minutes
+]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(
-    400 + EXAMPLES
-)  # a failure is made as short as it can be, which takes up to five minutes
 def test_each_job_is_in_exactly_one_place_whatever_the_order_of_moves(redis_url: str) -> None:
     play(redis_url, examples=EXAMPLES)
+
+
+def test_no_job_starts_that_may_not_and_none_is_forgotten_that_may(redis_url: str) -> None:
+    play(redis_url, "limits", examples=max(1, EXAMPLES // 3))

@@ -92,9 +92,10 @@ local function depends_on_key(id) return 'rq:job::' .. id .. ':dependencies' end
 local function dependencies_key(id) return 'cgjobs:dependencies:' .. id end
 local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
+local function history_key(cell) return 'cgjobs:history:' .. cell end
 local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
 local LEASES, EVENTS, METRICS, QUARANTINE, ENDINGS = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine', 'cgjobs:endings'
-local EPOCH, CLOCK = 'cgjobs:epoch', 'cgjobs:clock'
+local EPOCH, CLOCK, HISTORY = 'cgjobs:epoch', 'cgjobs:clock', 'cgjobs:history'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
 -- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.
@@ -242,8 +243,8 @@ local function trim(queue, status, most, budget)
   local over = safe('ZCARD', key) - most
   if over <= 0 then return 0 end
   for _, id in ipairs(redis.call('ZRANGE', key, 0, math.min(over, budget) - 1)) do
-    local f = job_fields(id, 'status', 'dependency_id')
-    if f and (f[1] == status or not f[1]) then -- else a stray entry: its job is somewhere else
+    local f = job_fields(id, 'status', 'dependency_id', 'origin')
+    if f and (not f[1] or f[1] == status and f[3] == queue) then -- else a stray entry: its job is somewhere else
       forget(id)
       if f[2] then redis.call('DEL', dependencies_key(id), depends_on_key(id)) end
     end
