@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
-from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
+from cgjobs import Backoff, Cron, Finding, Processor, Subtype, hookimpl
+from cgjobs_data import Settings as DataSettings
+from cgjobs_maintenance.checks import check
 from cgjobs_maintenance.handlers import cache, reindex, vacuum
 from cgjobs_maintenance.payloads import Cache, Reindex, Vacuum
 from cgjobs_maintenance.results import CacheResult, ReindexResult, TablesVacuumed, VacuumResult
@@ -48,3 +51,9 @@ def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
 def cgjobs_settings() -> type[Settings]:
     """The table ``[plugins.maintenance]``."""
     return Settings
+
+
+@hookimpl
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
+    """Whether what is configured can be reached."""
+    return check(settings(Settings), settings(DataSettings))
