@@ -135,7 +135,8 @@ def rules(db: Database, messages: Entity, payload: Messages, *, cutoff: datetime
     elif payload.mode == "purge_soft_deleted":
         assert deleted is not None
         old = and_(old, deleted < messages.written(cutoff), deleted.is_not(None))
-    kept = {"held": _held(db, messages, now)}
+    scopes = {"user": messages.get("author"), "channel": messages.get("channel"), "message": messages["id"]}
+    kept = {"held": held(db, scopes, now)}
     if payload.keep_pinned:
         kept["pinned"] = _pinned(db, messages)
     kept["kept"] = messages.kept
@@ -159,8 +160,14 @@ def _chosen(messages: Entity, payload: Messages) -> Rule:
     return and_(messages["channel"].is_not(None), *conditions) if conditions else true()
 
 
-def _held(db: Database, messages: Entity, now: datetime) -> Rule:
-    columns = {"user": messages.get("author"), "channel": messages.get("channel"), "message": messages["id"]}
+def held(db: Database, columns: Mapping[str, ColumnElement[Any] | None], now: datetime) -> Rule:
+    """Whether a row is under a legal hold of the settings or of the table; never NULL.
+
+    Args:
+        db: The database.
+        columns: What of the row is compared with a hold's target, by the hold's scope.
+        now: For which holds are in force.
+    """
     conditions: list[Rule] = []
     for scope, column in columns.items():
         targets = [hold.target for hold in held_at(db.settings, now) if hold.scope == scope]
