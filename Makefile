@@ -2,7 +2,8 @@
 #   make demo    the whole thing at work, in under a minute
 #   make test    all tests, on real servers, with coverage
 #   make check   lint, format, types
-#   make chaos   30 workers killed and 30 stopped under load, and what was lost
+#   make chaos   30 workers killed and 30 stopped under load, and what was lost;
+#                ARGS="--soak 120 --seed 7": every kind of fault at random for two minutes
 #   make conformance  the engine's tests on another server: SERVER=/usr/bin/redis-server
 #   make mutants  seeded mistakes in the engine, each of which a state machine has to find
 #   make bench   how fast it is here, beside nine peers from PyPI and npm (installed in .bench/)

@@ -16,12 +16,13 @@ from typing import Protocol
 from urllib.parse import quote
 
 import pytest
+import redis
 
 from cgjobs.embedded import find_server
 
 _PATIENCE = 60.0
 # A server also ends when the test run is killed. The tests run in the main thread, which the signal follows.
-_WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+WRAPPER = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
 class Server:
@@ -77,6 +78,18 @@ class Server:
             self._process.wait(_PATIENCE)
             self._process = None
 
+    def kill_written(self) -> None:
+        """The same, once all that was acknowledged is written.
+
+        With ``everysec`` Redis acknowledges what it has not written while an fsync is under way, and a kill
+        then loses that: on a slow disk, or where the thread for it waits for a processor.
+        """
+        with redis.Redis(port=self.port) as client:
+            deadline = time.monotonic() + _PATIENCE
+            while client.info("persistence")["aof_pending_bio_fsync"] and time.monotonic() < deadline:
+                pass  # at once after the answer: the next fsync is a second away at most
+        self.kill()
+
     def restart(self) -> None:
         """Stop it if it runs and start it on the same port and directory."""
         self.stop()
@@ -84,7 +97,7 @@ class Server:
 
     def _command(self) -> list[str]:
         binary = os.environ.get("CGJOBS_TEST_SERVER") or str(find_server())
-        command = [*_WRAPPER, binary, "--bind", "127.0.0.1", "--port", str(self.port)]
+        command = [*WRAPPER, binary, "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--dir", str(self.directory), "--logfile", str(self.directory / "server.log")]
         for name, value in self.options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]

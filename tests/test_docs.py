@@ -459,7 +459,7 @@ def test_every_state_and_every_move_is_in_the_life_of_a_job() -> None:
         "register",
         "unregister",
     }
-    about_no_job |= {"pause", "resume", "heard", "unheard", "stats", "digest"}
+    about_no_job |= {"pause", "resume", "heard", "unheard", "stats", "history", "digest"}
     assert set(defined()) - named == about_no_job
     [diagram] = [s.text for s in snippets(page) if s.language == "mermaid"]
     drawn = {(a, b) for a, b in re.findall(r"(\S+) --> (\S+):", diagram) if "[*]" not in (a, b)}

@@ -2,6 +2,7 @@
 
     make chaos                                        30 SIGKILLs and 30 SIGTERMs
     python -m tests.e2e.restarts --kills 5 --terms 5
+    make chaos ARGS="--soak 120 --seed 7"             everything at random instead, for so many seconds
 
 The judge is a ledger: the ids that the producer was told are enqueued, and a file to which each run of a job
 appends its id when it begins.
@@ -32,6 +33,7 @@ from cgjobs.client import Client
 from cgjobs.config import Config, RedisConfig
 from cgjobs.embedded import EmbeddedBroker
 from cgjobs.model import JobState
+from tests.e2e import soak
 
 QUEUES = ("alpha", "beta")
 
@@ -224,8 +226,13 @@ def main() -> None:
     parser.add_argument("--terms", type=int, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="every kind of fault, at random")
     args = parser.parse_args()
     print(f"seed {args.seed}", file=sys.stderr)
+    if args.soak:
+        found = soak.play(args.soak, args.seed)
+        print(json.dumps(found, indent=None if args.json else 2))
+        sys.exit(1 if any(found["wrong"].values()) else 0)
     tallies: dict[str, dict[str, float]] = {}
     for sig, restarts in ((signal.SIGKILL, args.kills), (signal.SIGTERM, args.terms)):
         tallies[sig.name] = attrs.asdict(play(sig, restarts, args.seed))

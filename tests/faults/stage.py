@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cgjobs import Client
@@ -56,28 +56,40 @@ class Stage:
     Args:
         directory: An empty directory.
         url: The broker.
+        config_file: What stands in the workers' configuration file.
     """
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path, url: str, config_file: str = CONFIG) -> None:
         self.directory, self.url = directory, url
         install(directory / "site", "stage", PLUGIN)
-        (directory / "cgjobs.toml").write_text(CONFIG)
+        (directory / "cgjobs.toml").write_text(config_file)
         (directory / "ledger").touch()
         self.registry: Registry = registry()
         self.client = Client(config(url), self.registry)
 
     @contextlib.contextmanager
-    def worker(self, url: str = "", *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker process that has entered itself; killed at the end of the block."""
+    def worker(
+        self, url: str = "", *words: str, within: Sequence[str] = ()
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process that has entered itself; killed at the end of the block.
+
+        Args:
+            url: Its way to the broker; ``""`` is that of the others.
+            words: Further options of ``cgjobs worker``.
+            within: A command that executes it.
+        """
         path = os.pathsep.join([str(self.directory / "site"), str(ROOT)])
         environ = os.environ | {
             "PYTHONPATH": path,
             "STAGE": str(self.directory),
             "REDIS_URL": url or self.url,
         }
-        command = [sys.executable, "-m", "cgjobs", "worker", "--plugins", "stage", "--no-scheduler", *words]
+        options = ["--plugins", "stage", "--no-scheduler", *words]
+        command = [*within, sys.executable, "-m", "cgjobs", "worker", *options]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, cwd=self.directory, env=environ, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*command, *words], cwd=self.directory, env=environ, stdout=log, stderr=log
+            )
         try:
             until(lambda: any(item.pid == process.pid for item in self.client.workers()))
             yield process

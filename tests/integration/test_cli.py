@@ -218,6 +218,23 @@ def test_the_configuration_is_shown_with_origins_and_without_the_password(
     assert "environment" not in cgjobs("config", "show").out
 
 
+def test_what_a_plugin_sets_for_its_queue_is_shown_as_its(cgjobs: Cli) -> None:
+    (cgjobs.directory / "cgjobs.toml").write_text("[queues.maintenance]\ntimeout = '1h'\n")
+
+    def shown(*words: str) -> dict[str, tuple[str, str]]:
+        rows = cgjobs(*words, "config", "show", "--json").json
+        return {row["key"]: (row["value"], row["origin"]) for row in rows}
+
+    rows = shown()
+    assert rows["queues.shop.attempts"] == ("2", "plugin shop")
+    assert rows["queues.shop.backoff.kind"] == ("fixed", "plugin shop")
+    assert rows["queues.shop.rate"] == ("none", "default (development)")
+    assert rows["queues.maintenance.max_running"] == ("1", "plugin maintenance")
+    assert rows["queues.maintenance.timeout"] == ("1h", "cgjobs.toml")
+    (cgjobs.directory / "cgjobs.toml").write_text("[queues.maintenance]\nmax_running = 2\n")
+    assert shown()["queues.maintenance.max_running"] == ("2", "cgjobs.toml")
+
+
 def test_a_wrong_configuration_is_told_with_all_its_faults(cgjobs: Cli) -> None:
     assert cgjobs("config", "check").code == 0
     (cgjobs.directory / "bad.toml").write_text("[worker]\nlease = 3\n[queues.shop]\nconcurency = 1\n")

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack
 
@@ -22,6 +22,7 @@ from cgjobs.broker import AsyncSender, Sender
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.flow import Flow, enqueue_batch, enqueue_flow
+from cgjobs.history import History, read_history
 from cgjobs.model import Backoff, Job, Keep, Priority, QueueStats, WorkerInfo
 from cgjobs.operations import Operations
 from cgjobs.options import PLAIN, JobOptions, UniqueUntil
@@ -197,6 +198,19 @@ class Client:
         job_id = job if isinstance(job, str) else job.id
         return self._sender.run(self.operations.wait(job_id, timeout))
 
+    def history(self, since: datetime, until: datetime | None = None, queue: str | None = None) -> History:
+        """What happened in each hour: how many jobs of each name, how long they waited and ran, what failed.
+
+        Args:
+            since: From the hour of this time (aware); `cgjobs.Config` says how long hours are kept.
+            until: Up to the end of the hour of this time; None: until now.
+            queue: Only of this queue.
+
+        Raises:
+            InvalidOption: A time has no zone, or ``until`` is before ``since``.
+        """
+        return self._sender.run(read_history(since, until or datetime.now(UTC), queue))
+
     def load_functions(self) -> str:
         """Load this release's functions into the broker (``cgjobs setup``); gives the server's version."""
         return self._sender.load_functions()
@@ -282,6 +296,12 @@ class AsyncClient:
         """Wait for a job's end, like `Client.wait`."""
         job_id = job if isinstance(job, str) else job.id
         return await self._sender.run(self.operations.wait(job_id, timeout))
+
+    async def history(
+        self, since: datetime, until: datetime | None = None, queue: str | None = None
+    ) -> History:
+        """What happened in each hour, like `Client.history`."""
+        return await self._sender.run(read_history(since, until or datetime.now(UTC), queue))
 
     async def close(self) -> None:
         """Close all connections."""

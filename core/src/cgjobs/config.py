@@ -119,6 +119,7 @@ class WorkerConfig:
         threads: Threads for ``def`` handlers; None for as many as the queues' concurrency in sum.
         metrics_host, metrics_port: Where ``/metrics`` and ``/healthz`` are served; port None: not at all,
             port 0: a free one, which the worker logs.
+        history: How long the numbers of each hour are kept (`cgjobs history`); zero records none.
     """
 
     lease: timedelta = attrs.field(default=timedelta(seconds=30), validator=_positive)
@@ -129,6 +130,7 @@ class WorkerConfig:
     threads: int | None = attrs.field(default=None, validator=_at_least(1))
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = attrs.field(default=None, validator=_at_least(0, 65_535))
+    history: timedelta = attrs.field(default=timedelta(days=35), validator=_at_least(_ZERO))
 
 
 @attrs.frozen

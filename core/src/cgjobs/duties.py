@@ -19,6 +19,12 @@ _LOOK = timedelta(seconds=1)
 _PROMOTED, _RELEASED, _REAPED = 500, 1000, 250
 
 
+_POISON = "Poison: its worker died again and again while it ran"
+_UNKNOWN = "Outcome unknown: its worker died while it ran"
+WORKER_DIED = frozenset((_POISON, _UNKNOWN))
+"""The errors of jobs that failed since their worker had died."""
+
+
 class Promoter:
     """Makes due jobs ready, and held ones that this worker can run. Tells of queues paused meanwhile.
 
@@ -85,12 +91,9 @@ async def reap_expired(send: Send, config: WorkerConfig, tell: Callable[[Event],
         more = len(seen.jobs) == _REAPED
         for queue, job_id, fate in seen.jobs:
             if fate == "poison":
-                error = "Poison: its worker died again and again while it ran"
-                tell(Event("job_failed", queue, job_id, error=error))
+                tell(Event("job_failed", queue, job_id, error=_POISON))
             elif fate == "unknown":
-                tell(
-                    Event("job_failed", queue, job_id, error="Outcome unknown: its worker died while it ran")
-                )
+                tell(Event("job_failed", queue, job_id, error=_UNKNOWN))
             elif fate == "cancelled":
                 tell(Event("job_cancelled", queue, job_id))
             else:

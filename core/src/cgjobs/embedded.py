@@ -71,7 +71,7 @@ class EmbeddedBroker:
     Args:
         directory: Where data, socket and log are; made when missing. Its mode becomes 700.
         persistent: Whether jobs survive the server's end. Written to disk once a second: a crash of the
-            *machine* may lose the last second, a crash of the server nothing that was acknowledged.
+            *machine* may lose the last second, a crash of the server what it acknowledged during an fsync.
     """
 
     def __init__(self, directory: Path, *, persistent: bool = True) -> None:

@@ -16,6 +16,7 @@ QUARANTINE = "cgjobs:quarantine"
 EPOCH = "cgjobs:epoch"
 CLOCK = "cgjobs:clock"
 ENDINGS = "cgjobs:endings"
+HISTORY = "cgjobs:history"
 
 
 def job(job_id: str) -> str:
@@ -156,3 +157,8 @@ def unique(name: str) -> str:
 def answer(nonce: str) -> str:
     """What a call answered, for the same call sent again: an enqueue that did not add all its jobs, say."""
     return f"cgjobs:answer:{nonce}"
+
+
+def history(cell: str) -> str:
+    """Hash of what happened in one hour: ``<hour since the epoch>:<queue>:<subtype>``, none for the queue."""
+    return f"cgjobs:history:{cell}"

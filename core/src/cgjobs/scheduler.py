@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from cgjobs.broker import AsyncSender, moves, reads, replies
+from cgjobs.broker import AsyncSender, hours, moves, reads, replies
 from cgjobs.broker.values import NewJob
 from cgjobs.codec import Codec
 from cgjobs.config import Config
@@ -23,6 +23,7 @@ from cgjobs.operations import BATCH, Operations, batches
 from cgjobs.options import JobOptions
 from cgjobs.outcomes import Discard
 from cgjobs.plugins import Registry
+from cgjobs.recorder import bucket
 from cgjobs.redaction import redact
 from cgjobs.trigger import CronTrigger
 from cgjobs.verdict import one_line
@@ -120,6 +121,7 @@ class Scheduler:
         self._sender = AsyncSender(config.redis)
         self._stopped = asyncio.Event()
         self._away = False
+        self._keep = config.worker.history
 
     async def run(self) -> None:
         """Make up for a slot that nobody fired, then fire each slot when it is due, until `stop`."""
@@ -207,7 +209,23 @@ class Scheduler:
         fired = await self._enqueue(name, slot, note[:500], prepared)
         if fired:
             self._report(name, slot, note, [job for _, job in prepared])
+            await self._record(name, slot, skipped=bool(note))
         return fired
+
+    async def _record(self, name: str, slot: datetime, *, skipped: bool) -> None:
+        """Add to the history how late the slot was, by the broker's clock."""
+        if not (keep := self._keep):
+            return
+        with contextlib.suppress(BrokerError):  # a few numbers of a report are no reason to fire it again
+            record = await self._sender.send(reads.schedule(name))
+            at = str(int(slot.timestamp() * 1000))
+            known = reads.time(record.get("fired_at", "").encode()) if record.get("slot") == at else None
+            fired_at = known or self._clock()
+            late = max(0, int((fired_at - slot) / timedelta(microseconds=1)))
+            cell = int(fired_at.timestamp() // 3600), name, ""
+            fired = {"skipped": 1} if skipped else {"fires": 1}
+            adds = {**fired, bucket("l", late): 1, "l:sum": late}
+            await self._sender.send(hours.record({cell: adds}, {}, keep))
 
     async def _enqueue(
         self, name: str, slot: datetime, note: str, prepared: list[tuple[NewJob, Job]]

@@ -40,6 +40,7 @@ from cgjobs.link import LONGEST_PAUSE, Link
 from cgjobs.listener import Listener, end
 from cgjobs.plugins import Registry
 from cgjobs.preparation import queue_config
+from cgjobs.recorder import Recorder
 from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
@@ -122,6 +123,9 @@ class Worker:
         self._runs: dict[str, Run] = {}
         self._ended: list[tuple[Run, Settlement]] = []
         self._loop_seen = time.monotonic()
+        self._recorder = Recorder(
+            self._link.send, self._places, lambda: list(self._runs.values()), config.worker.history
+        )
 
     async def run(self) -> None:
         """Serve until `stop` is called, or in a burst until nothing is left.
@@ -166,6 +170,8 @@ class Worker:
                 keeper.end()
             with contextlib.suppress(TimeoutError, BrokerError):
                 await self._link.send_once(unregister(self.name, queues), _GOODBYE)
+                if self._recorder.on:
+                    await self._link.send_once(self._recorder.taken(), _GOODBYE)
             self._tell(Event("worker_stopped", detail=self.name))
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -187,6 +193,7 @@ class Worker:
                 cancel_asked(self._link.send, self.name, self._cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
                 self._reports.write_regularly(lambda: list(self._runs.values()), _REPORTS),
+                self._recorder.write_regularly(),
             )
         ]
         for duty in (*others, *duties):
@@ -242,6 +249,7 @@ class Worker:
         tell_set_aside(turn.set_aside, self._tell)
         tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
+        self._recorder.settled(item for item in batch if item[0].claimed.id not in refused)
         for run, settlement in batch:
             tell_settled(run, settlement, stale=run.claimed.id in refused, tell=self._tell)
 
@@ -360,6 +368,7 @@ class Worker:
         return hold.can_run(group, self._registry.subtypes)
 
     def _tell(self, event: Event) -> None:
+        self._recorder.heard(event)
         self._registry.tell(event)
 
 

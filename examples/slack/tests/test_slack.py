@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 import cgjobs_slack
-from cgjobs import PluginError, Processor, Retry, Snooze, hookimpl, plugins
+from cgjobs import PluginError, Processor, RateLimited, Retry, hookimpl, plugins
 from cgjobs.testing import RecordingContext
 from cgjobs_slack import Settings, Slack, slack
 
@@ -88,22 +88,27 @@ def test_messages_share_one_connection(server: SlackServer, ctx: RecordingContex
     assert (len(server.received), server.connections) == (3, 1)
 
 
-def test_a_rate_limit_snoozes_for_as_long_as_slack_says(server: SlackServer, ctx: RecordingContext) -> None:
+def test_a_rate_limit_holds_the_channel_for_as_long_as_slack_says(
+    server: SlackServer, ctx: RecordingContext
+) -> None:
     server.status, server.retry_after = 429, "17"
 
-    with pytest.raises(Snooze) as snoozed:
+    with pytest.raises(RateLimited) as limited:
         slack(Slack("#ops", "hi"), ctx)
 
-    assert snoozed.value.after == timedelta(seconds=17)
+    assert (limited.value.after, limited.value.scope) == (timedelta(seconds=17), "key")
+    assert slack.limit_key(Slack("#ops", "hi")) == "channel=#ops"
 
 
-def test_a_rate_limit_without_a_time_snoozes_for_a_minute(server: SlackServer, ctx: RecordingContext) -> None:
+def test_a_rate_limit_without_a_time_holds_it_for_a_minute(
+    server: SlackServer, ctx: RecordingContext
+) -> None:
     server.status = 429
 
-    with pytest.raises(Snooze) as snoozed:
+    with pytest.raises(RateLimited) as limited:
         slack(Slack("#ops", "hi"), ctx)
 
-    assert snoozed.value.after == timedelta(minutes=1)
+    assert limited.value.after == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ def test_a_client_of_the_tests_own_takes_the_place_of_the_real_one() -> None:
         settings = Settings(webhook="https://hooks.slack.test/x")
         ctx = RecordingContext(settings=[settings], uses={httpx2.Client: http})
 
-        with pytest.raises(Snooze):
+        with pytest.raises(RateLimited):
             slack(Slack("#ops", "hi"), ctx)
 
 
@@ -183,7 +188,7 @@ def test_it_adds_to_the_job_type_of_another_plugin() -> None:
 
     assert registry.subtype("notification.slack") is slack
     assert registry.subtype_for(Slack("#ops", "hi")) is slack
-    assert slack.summary == "Post one message. A rate limit costs the job no attempt."
+    assert slack.summary == "Post one message. A rate limit holds its channel and costs the job no attempt."
 
 
 def test_without_the_plugin_that_owns_the_job_type_it_says_what_is_missing() -> None:

@@ -41,6 +41,7 @@ _FILES = (
     "drain",
     "fire",
     "stats",
+    "history",
 )
 
 

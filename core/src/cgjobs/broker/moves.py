@@ -150,6 +150,8 @@ def _claimed(fields: list[Any], token: str) -> Claimed:
         text(backoff),
         rest.get(b"checkpoint", b""),
         _ends(*rest[b"dependencies"]) if b"dependencies" in rest else {},
+        text(rest.get(b"enqueued_at", b"")),
+        text(rest.get(b"started_at", b"")),
     )
 
 

@@ -154,6 +154,10 @@ class Claimed:
     checkpoint: bytes = b""
     dependencies: Mapping[str, str] = attrs.field(factory=dict, eq=False)
     """What became of each job that it depends on: how it ended and, after a space, its result's base64."""
+    enqueued_at: str = ""
+    """Since when it has been ready, when that is not ``created_at``."""
+    started_at: str = attrs.field(default="", eq=False)
+    """When its last run began; empty before the first one."""
 
 
 @attrs.frozen

@@ -41,6 +41,7 @@ _COMMANDS = {
     "watch": ("watch:watch", "Show what happens to jobs, or to one job until it ends."),
     "queues": ("queues:queues", "List queues with their numbers."),
     "queue": ("queues:app", "Pause, resume or drain one queue."),
+    "history": ("history:history", "Show what happened in the last hours."),
     "workers": ("workers:workers", "List the workers that are alive."),
     "schedules": ("schedules:schedules", "List schedules, their last fire and the next ones."),
     "plugins": ("plugins:plugins", "List plugins, the job types they bring and what is wrong with them."),

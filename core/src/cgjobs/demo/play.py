@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -176,7 +177,7 @@ class Play:
         for job in found:
             if job.state is JobState.FAILED:
                 self._say(f"{job.name} failed: {job.errors[-1].error if job.errors else 'no error kept'}")
-        pages = [file["path"] for file in result("report").get("files", ()) if file["format"] == "html"]
+        pages = [file["url"] for file in result("report").get("files", ()) if file["format"] == "html"]
         return Outcome(
             lost=sum(not job.state.final for job in found),
             failed=sum(job.state is JobState.FAILED for job in found),
@@ -189,7 +190,7 @@ class Play:
             bytes_freed=result("cleanup").get("bytesFreed", 0),
             vacuum_before=result("maintenance").get("bytesBefore", 0),
             vacuum_after=result("maintenance").get("bytesAfter", 0),
-            report=pages[0] if pages else "",
+            report=unquote(urlsplit(pages[0]).path) if pages else "",
             seconds=round(time.monotonic() - self._began, 1),
             directory=str(stage.directory),
             server=stage.server,

@@ -56,9 +56,10 @@ databases = {{ chatgenius = {database} }}
 users = {{ database = {database} }}
 smtp = {{ host = "127.0.0.1", port = {port}, starttls = false, sender = "ChatGenius <noreply@example.com>" }}
 
-[plugins.report]
-database = {database}
-directory = {reports}
+[plugins.data]
+url = {url}
+preset = "demo"
+stores.reports = {{ directory = {reports} }}
 """
 
 
@@ -203,7 +204,8 @@ def staged(directory: Path) -> Iterator[Stage]:
         paths = {"socket": redis.socket, "uploads": directory / "uploads", "database": data.path}
         quoted = {name: orjson.dumps(str(path)).decode() for name, path in paths.items()}
         reports = orjson.dumps(str(directory / "reports")).decode()
-        config_file.write_text(_CONFIG.format(**quoted, reports=reports, port=port), "utf-8")
+        url = orjson.dumps(f"sqlite:///{data.path}").decode()
+        config_file.write_text(_CONFIG.format(**quoted, reports=reports, url=url, port=port), "utf-8")
         config = loading.load(config_file, environ={})
         client = ending.enter_context(Client(config))
         server = client.load_functions()

@@ -4,7 +4,8 @@
 --       limit key], 0 for no limit
 -- Gives {jobs, left, set aside, dropped, later}: each job {queue, id, data, number_of_retries, retries_left, recoveries,
 --       created_at, priority, timeout_ms, backoff, then (name, value) for what few jobs have: checkpoint, dependencies
---       (their ids as JSON, id and end of each)}; left: (queue, waiting jobs) for each queue that still has some;
+--       (their ids as JSON, id and end of each), enqueued_at where it is not created_at, started_at of the run before};
+--       left: (queue, waiting jobs) for each queue that still has some;
 --       set aside: (queue, entry, reason) for each entry that was no job;
 --       dropped: (queue, id, reason) for each job that had expired, or failed since its dependency did;
 --       later: (queue, ms until it is worth asking again) for each queue whose jobs wait for a rate.
@@ -34,7 +35,7 @@ end
 
 local CLAIM_FIELDS = {'status', 'data', 'number_of_retries', 'retries_left', 'recoveries', 'created_at', 'priority',
                       'timeout_ms', 'backoff', 'token', 'unique', 'unique_until', 'expires_at', 'dependents',
-                      'dependency_ids', 'checkpoint', 'limit_key'}
+                      'dependency_ids', 'checkpoint', 'limit_key', 'enqueued_at', 'started_at'}
 
 local function claimed_reply(queue, id, f)
   local reply = {queue, id, f[2], f[3] or '0', f[4] or '0', f[5] or '0', f[6] or '', f[7] or NORMAL, f[8] or '',
@@ -42,6 +43,8 @@ local function claimed_reply(queue, id, f)
   local function add(name, value) reply[#reply + 1] = name; reply[#reply + 1] = value end
   if f[15] then add('dependencies', {f[15], safe('HGETALL', dependencies_key(id))}) end
   if f[16] then add('checkpoint', f[16]) end
+  if f[18] and f[18] ~= f[6] then add('enqueued_at', f[18]) end
+  if f[19] then add('started_at', f[19]) end
   return reply
 end
 

@@ -92,9 +92,10 @@ local function depends_on_key(id) return 'rq:job::' .. id .. ':dependencies' end
 local function dependencies_key(id) return 'cgjobs:dependencies:' .. id end
 local function cancels_key(worker) return 'cgjobs:cancels:' .. worker end
 local function schedule_key(name) return 'cgjobs:schedule:' .. name end
+local function history_key(cell) return 'cgjobs:history:' .. cell end
 local function answer_key(nonce) return 'cgjobs:answer:' .. nonce end
 local LEASES, EVENTS, METRICS, QUARANTINE, ENDINGS = 'cgjobs:leases', 'cgjobs:events', 'cgjobs:metrics', 'cgjobs:quarantine', 'cgjobs:endings'
-local EPOCH, CLOCK = 'cgjobs:epoch', 'cgjobs:clock'
+local EPOCH, CLOCK, HISTORY = 'cgjobs:epoch', 'cgjobs:clock', 'cgjobs:history'
 
 -- Run a command on a key that only we write. If somebody put another type there, or a stream whose ids are used
 -- up, set it aside under a name that says so, and go on with an empty key: one bad entry never stops a queue.

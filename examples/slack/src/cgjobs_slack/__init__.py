@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 import httpx2
 
-from cgjobs import Context, Retry, Snooze, Subtype, hookimpl, subtype
+from cgjobs import Context, RateLimited, Retry, Subtype, hookimpl, subtype
 
 
 @attrs.frozen
@@ -19,12 +19,12 @@ class Slack:  # the payload, as Slack takes it: client.enqueue(Slack("#ops", "De
     text: str = attrs.field(validator=attrs.validators.max_len(4_000))  # characters
 
 
-@subtype("notification.slack", timeout=timedelta(seconds=10))  # `async def` works the same way
+@subtype("notification.slack", timeout=timedelta(seconds=10), limit_by=("channel",))  # or `async def`
 def slack(payload: Slack, ctx: Context) -> None:
-    """Post one message. A rate limit costs the job no attempt."""
+    """Post one message. A rate limit holds its channel and costs the job no attempt."""
     reply = ctx.use(httpx2.Client).post(ctx.settings(Settings).webhook, json=attrs.asdict(payload))
     if reply.status_code == 429:
-        raise Snooze(timedelta(seconds=int(reply.headers.get("Retry-After", 60))), "rate limit")
+        raise RateLimited(timedelta(seconds=int(reply.headers.get("Retry-After", 60))), scope="key")
     if not reply.is_success:  # no raise_for_status(): its text holds the webhook, a secret
         raise Retry(f"Slack answered {reply.status_code} {reply.text:.200}")
 

@@ -184,7 +184,6 @@ class Database:
     def may(self, table: Table, privilege: Privilege) -> bool:
         """Whether the account has this privilege on a table; it is only asked, nothing is done.
 
-
         Raises:
             Retry: The database does not answer.
         """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cgjobs import Cron, Processor, Subtype, hookimpl
-from cgjobs_report.files import ReportFile
-from cgjobs_report.handlers import ReportPeriod, UsageResult, monthly, usage
-from cgjobs_report.payloads import Params, Usage
+from cgjobs_report.delivery import ReportFile
+from cgjobs_report.handlers import ReportPeriod, ReportResult, audit, monthly, usage
+from cgjobs_report.payloads import Audit, Params, Usage
 from cgjobs_report.settings import Settings
 
-__all__ = ["Params", "ReportFile", "ReportPeriod", "Settings", "Usage", "UsageResult"]
+__all__ = ["Audit", "Params", "ReportFile", "ReportPeriod", "ReportResult", "Settings", "Usage"]
 
 
 @hookimpl
@@ -18,9 +20,9 @@ def cgjobs_processors() -> list[Processor]:
 
 
 @hookimpl
-def cgjobs_subtypes() -> list[Subtype[Usage, UsageResult]]:
-    """Add ``report.usage``."""
-    return [usage]
+def cgjobs_subtypes() -> list[Subtype[Any, ReportResult]]:
+    """Add ``report.usage`` and ``report.audit``."""
+    return [usage, audit]
 
 
 @hookimpl

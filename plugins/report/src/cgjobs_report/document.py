@@ -125,7 +125,7 @@ class Table:
         bar: Key of the column of which a bar is drawn under the first cell; None: none is.
         wide: Whether it needs the width of the page.
         nothing: What the page says when there are no rows; empty: the table is left out.
-        most: So many rows are on the page and on paper; data have all.
+        most: So many rows are on the page and on paper; data have all. 0: it is in data alone.
     """
 
     key: str

@@ -6,22 +6,20 @@ active who has written a message.
 
 from __future__ import annotations
 
-import itertools
-import json
-import sqlite3
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
+from typing import Any
 
 import attrs
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, distinct, func, literal, or_, select
 
-from cgjobs import Discard
+from cgjobs_data import Database, Entity
+from cgjobs_report.buckets import Clock
 from cgjobs_report.payloads import Params
-from cgjobs_report.period import Span
+from cgjobs_report.period import Span, cut
 
-MOST_BUCKETS = 1_000
-"""Bars in one chart."""
 STEPS = 5
 """How often `count` reports progress."""
+_UNKNOWN = "unknown"
 
 
 @attrs.frozen
@@ -32,15 +30,26 @@ class Totals:
         messages: Messages written.
         active_users: Different people who wrote.
         active_channels: Different channels in which somebody wrote.
-        files: Files uploaded.
+        files: Files uploaded; None when they are not known.
         file_bytes: Their size.
+        weekly_users: Different people who wrote in its last 7 days.
+        monthly_users: Different people who wrote in the 30 days up to its end.
+        daily_users: How many people wrote on an average day.
     """
 
     messages: int
     active_users: int
     active_channels: int
-    files: int = 0
-    file_bytes: int = 0
+    files: int | None
+    file_bytes: int | None
+    weekly_users: int
+    monthly_users: int
+    daily_users: float
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing happened."""
+        return not self.messages and not self.files
 
 
 @attrs.frozen
@@ -82,7 +91,6 @@ class Figures:
         params: What was asked for.
         totals: Its sums.
         previous: The sums of the period before, or None when not asked for or without data.
-        daily_users: How many people wrote on an average day.
         buckets: The period cut by the granularity.
         channels: The busiest channels; direct messages together are one.
         people: Who wrote most.
@@ -93,133 +101,163 @@ class Figures:
     params: Params
     totals: Totals
     previous: Totals | None
-    daily_users: float
     buckets: tuple[Bucket, ...]
     channels: tuple[Rank, ...]
     people: tuple[Rank, ...]
     warnings: tuple[str, ...]
 
 
-_CHANNELS = """
-    SELECT coalesce(min(CASE c.type WHEN 'dm' THEN 'Direct messages' ELSE c.name END), 'unknown'),
-           count(*) AS messages, count(DISTINCT m.user_id)
-    FROM messages AS m LEFT JOIN channels AS c ON c.id = m.channel_id
-    WHERE m.created_at >= ? AND m.created_at < ?
-    GROUP BY CASE c.type WHEN 'dm' THEN 'dm' ELSE m.channel_id END
-    ORDER BY messages DESC, 1, min(m.channel_id) LIMIT ?"""
-_PEOPLE = """
-    SELECT coalesce(u.username, 'unknown'), count(*) AS messages, count(DISTINCT m.channel_id)
-    FROM messages AS m LEFT JOIN users AS u ON u.id = m.user_id
-    WHERE m.created_at >= ? AND m.created_at < ?
-    GROUP BY m.user_id
-    ORDER BY messages DESC, 1, m.user_id LIMIT ?"""
-# CROSS JOIN keeps SQLite from turning the loops around: for each bucket one look into the index.
-_BUCKETS = """
-    SELECT b.key, count(*), count(DISTINCT m.user_id)
-    FROM json_each(?) AS b CROSS JOIN messages AS m
-    WHERE m.created_at >= json_extract(b.value, '$[0]') AND m.created_at < json_extract(b.value, '$[1]')
-    GROUP BY b.key"""
-
-
-def count(db: sqlite3.Connection, span: Span, params: Params, step: Callable[[str], None]) -> Figures:
+def count(
+    db: Database, connection: Connection, span: Span, params: Params, step: Callable[[str], None]
+) -> Figures:
     """Count everything.
 
     Args:
-        db: ChatGenius' database, inside a transaction.
+        db: ChatGenius' database.
+        connection: In one snapshot of it.
         span: The period.
         params: What was asked for.
         step: Told what is done next.
 
     Raises:
-        Discard: Times are not ISO 8601 texts, or the granularity is too fine.
+        Discard: Tables or columns are missing, times are not what the settings say, or the granularity is too
+            fine.
     """
-    clock, files_clock, warnings = _Clock.of(db, "messages"), _Clock.of(db, "files"), []
-    if files_clock is None:
-        warnings.append("This database has no table of files; they are not counted.")
-    if clock is None:
-        raise Discard("the database has no table messages; is it ChatGenius'?")
-    step("totals")
-    totals = _totals(db, span, clock, files_clock)
-    step("the period before")
-    previous = _totals(db, span.before(), clock, files_clock) if params.compare else None
-    if previous is not None and previous.messages == previous.files == 0:
-        previous = None
-        if totals.messages:
-            warnings.append(f"There is nothing from {span.before().title} to compare with.")
-    step("days")
-    buckets = _count_buckets(db, itertools.islice(span.buckets(params.granularity), MOST_BUCKETS + 1), clock)
-    if len(buckets) > MOST_BUCKETS:
-        raise Discard(
-            f"{span.title} has over {MOST_BUCKETS} {params.granularity}s; use a coarser granularity"
+    return _Count(db, connection, span, params).figures(step)
+
+
+class _Count:
+    def __init__(self, db: Database, connection: Connection, span: Span, params: Params) -> None:
+        self._connection, self._span, self._params = connection, span, params
+        self._messages = db.entity("messages", needs=("channel", "author", "created_at"))
+        self._channels = db.entity("channels", needs=("id", "name"))
+        self._users = db.entity("users", needs=("id", "name"))
+        files = db.find("files", needs=("created_at",))
+        self._written = Clock(connection, self._messages, "created_at")
+        self._uploaded = None if files is None else Clock(connection, files, "created_at")
+        self._size = None if files is None else files.get("size")
+
+    def figures(self, step: Callable[[str], None]) -> Figures:
+        span, params = self._span, self._params
+        spans = cut(span, params.granularity)
+        warnings = []
+        if self._uploaded is None:
+            warnings.append("This database has no table of files; they are not counted.")
+        step("totals")
+        totals = self._totals(span)
+        step("the period before")
+        previous = self._totals(span.before()) if params.compare else None
+        if previous is not None and previous.nothing:
+            previous = None
+            if totals.messages:
+                warnings.append(f"There is nothing from {span.before().title} to compare with.")
+        step(f"{params.granularity}s")
+        buckets = self._buckets(spans)
+        step("channels")
+        channels = self._channel_ranks()
+        step("people")
+        people = self._people()
+        oldest = self._written.read(self._connection.scalar(select(func.min(self._written.column))))
+        if oldest is not None and oldest >= span.start:
+            day = oldest.astimezone(span.zone).date()
+            warnings.insert(0, f"The oldest message is of {day}: the period may be incomplete.")
+        return Figures(
+            span=span,
+            params=params,
+            totals=totals,
+            previous=previous,
+            buckets=buckets,
+            channels=channels,
+            people=people,
+            warnings=tuple(warnings),
         )
-    days = buckets if params.granularity == "day" else _count_buckets(db, span.buckets("day"), clock)
-    step("channels")
-    channels = _ranks(db, _CHANNELS, span, clock, params.top)
-    step("people")
-    people = _ranks(db, _PEOPLE, span, clock, params.top)
-    (oldest,) = db.execute("SELECT min(created_at) FROM messages").fetchone()
-    if oldest is not None and oldest >= clock.text(span.start):
-        warnings.insert(0, f"The oldest message is of {oldest[:10]}: the period may be incomplete.")
-    return Figures(
-        span=span,
-        params=params,
-        totals=totals,
-        previous=previous,
-        daily_users=sum(day.active_users for day in days) / len(days),
-        buckets=buckets,
-        channels=channels,
-        people=people,
-        warnings=tuple(warnings),
-    )
 
+    def _totals(self, span: Span) -> Totals:
+        author, channel = self._messages["author"], self._messages["channel"]
+        query = select(func.count(), func.count(distinct(author)), func.count(distinct(channel)))
+        messages, users, channels = self._connection.execute(query.where(self._written.within(span))).one()
+        days = self._buckets(tuple(span.buckets("day")))
+        files = size = None
+        if self._uploaded is not None:
+            total = func.sum(self._size) if self._size is not None else literal(None)
+            uploads = select(func.count(), total).where(self._uploaded.within(span))
+            files, size = self._connection.execute(uploads).one()
+        return Totals(
+            messages=messages,
+            active_users=users,
+            active_channels=channels,
+            files=files,
+            file_bytes=None if self._size is None else int(size or 0),
+            weekly_users=self._people_of_last(span, 7),
+            monthly_users=self._people_of_last(span, 30),
+            daily_users=sum(day.active_users for day in days) / len(days),
+        )
 
-@attrs.frozen
-class _Clock:
-    """How a table writes its times. A bound without zone and fraction sorts before all that begin with it."""
+    def _people_of_last(self, span: Span, days: int) -> int:
+        people = select(func.count(distinct(self._messages["author"])))
+        return self._connection.scalar(people.where(self._written.within(span.last(days)))) or 0
 
-    separator: str
+    def _buckets(self, spans: tuple[Span, ...]) -> tuple[Bucket, ...]:
+        whole = Span(spans[0].start, spans[-1].end, spans[0].zone)
+        # Numbered inside: PostgreSQL takes a CASE with parameters for another one each time.
+        rows = (
+            select(self._written.bucket(spans).label("bucket"), self._messages["author"].label("author"))
+            .where(self._written.within(whole))
+            .subquery()
+        )
+        query = select(rows.c.bucket, func.count(), func.count(distinct(rows.c.author)))
+        found = {key: counts for key, *counts in self._connection.execute(query.group_by(rows.c.bucket))}
+        return tuple(Bucket(span, *found.get(key, (0, 0))) for key, span in enumerate(spans))
 
-    @classmethod
-    def of(cls, db: sqlite3.Connection, table: str) -> _Clock | None:
-        """The clock of a table, or None when there is no such table."""
-        known = "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?"
-        if not db.execute(known, (table,)).fetchone()[0]:
+    def _channel_ranks(self) -> tuple[Rank, ...]:
+        ranks = self._ranks(
+            self._messages["channel"], self._messages["author"], self._channels, self._not_direct()
+        )
+        direct = self._direct_messages()
+        if direct is not None:
+            ranks = sorted([*ranks, direct], key=lambda rank: (-rank.messages, rank.name))
+        return tuple(ranks[: self._params.top])
+
+    def _people(self) -> tuple[Rank, ...]:
+        return tuple(self._ranks(self._messages["author"], self._messages["channel"], self._users))
+
+    def _ranks(
+        self, by: Any, counted: Any, names: Entity, only: ColumnElement[bool] | None = None
+    ) -> list[Rank]:
+        """The most active, counted before their names are looked up."""
+        totals = (
+            select(
+                by.label("id"), func.count().label("messages"), func.count(distinct(counted)).label("others")
+            )
+            .where(self._written.within(self._span))
+            .group_by(by)
+            .subquery()
+        )
+        name = func.coalesce(cast(names["name"], String), _UNKNOWN)
+        query = select(name, totals.c.messages, totals.c.others).select_from(
+            totals.outerjoin(names.table, names["id"] == totals.c.id)
+        )
+        if only is not None:
+            query = query.where(only)
+        query = query.order_by(totals.c.messages.desc(), name, totals.c.id).limit(self._params.top)
+        return [Rank(*row) for row in self._connection.execute(query)]
+
+    def _not_direct(self) -> ColumnElement[bool] | None:
+        kind = self._channels.get("type")
+        return None if kind is None else or_(kind.is_(None), kind != "dm")
+
+    def _direct_messages(self) -> Rank | None:
+        kind = self._channels.get("type")
+        if kind is None:
             return None
-        row = db.execute(f"SELECT created_at FROM {table} WHERE created_at IS NOT NULL LIMIT 1").fetchone()  # noqa: S608
-        if row is None:
-            return cls("T")
-        if not isinstance(row[0], str) or row[0][10:11] not in ("T", " "):
-            raise Discard(f"{table}.created_at holds {row[0]!r}; a report needs ISO 8601 texts in UTC")
-        return cls(row[0][10])
-
-    def text(self, moment: datetime) -> str:
-        return moment.strftime(f"%Y-%m-%d{self.separator}%H:%M:%S")
-
-    def bounds(self, span: Span) -> tuple[str, str]:
-        return self.text(span.start), self.text(span.end)
-
-
-def _totals(db: sqlite3.Connection, span: Span, clock: _Clock, files: _Clock | None) -> Totals:
-    written = db.execute(
-        """SELECT count(*), count(DISTINCT user_id), count(DISTINCT channel_id)
-           FROM messages WHERE created_at >= ? AND created_at < ?""",
-        clock.bounds(span),
-    ).fetchone()
-    if files is None:
-        return Totals(*written)
-    uploaded = db.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM files WHERE created_at >= ? AND created_at < ?",
-        files.bounds(span),
-    ).fetchone()
-    return Totals(*written, *uploaded)
-
-
-def _count_buckets(db: sqlite3.Connection, spans: Iterable[Span], clock: _Clock) -> tuple[Bucket, ...]:
-    spans = tuple(spans)
-    bounds = json.dumps([clock.bounds(span) for span in spans])
-    found = {key: counts for key, *counts in db.execute(_BUCKETS, (bounds,))}
-    return tuple(Bucket(span, *found.get(key, (0, 0))) for key, span in enumerate(spans))
-
-
-def _ranks(db: sqlite3.Connection, query: str, span: Span, clock: _Clock, top: int) -> tuple[Rank, ...]:
-    return tuple(Rank(*row) for row in db.execute(query, (*clock.bounds(span), top)))
+        query = (
+            select(func.count(), func.count(distinct(self._messages["author"])))
+            .join_from(
+                self._messages.table,
+                self._channels.table,
+                and_(self._channels["id"] == self._messages["channel"], kind == "dm"),
+            )
+            .where(self._written.within(self._span))
+        )
+        messages, people = self._connection.execute(query).one()
+        return Rank("Direct messages", messages, people) if messages else None

@@ -41,10 +41,16 @@ def context(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "charts": [] if report.nothing else [_drawing(chart) for chart in report.charts],
-        "narrow": [table for table in _tables(report) if not table.wide],
-        "wide": [table for table in _tables(report) if table.wide],
+        "narrow": [table for table in tables(report) if not table.wide],
+        "wide": [table for table in tables(report) if table.wide],
         "looks": vega.COLORS,
     }
+
+
+def tables(report: Report) -> list[Table]:
+    """The tables that people are shown."""
+    some = () if report.nothing else report.tables
+    return [table for table in some if table.most and (len(table.rows) or table.nothing)]
 
 
 def heading(report: Report) -> str:
@@ -86,11 +92,6 @@ def share_of_first(table: Table, row: Row) -> float | None:
 def visible(table: Table, row: Row) -> list[tuple[Column, Cell]]:
     """A row's cells that people are shown, each with its column."""
     return [(column, cell) for column, cell in zip(table.columns, row, strict=True) if column.shown]
-
-
-def _tables(report: Report) -> list[Table]:
-    tables = [] if report.nothing else report.tables
-    return [table for table in tables if len(table.rows) or table.nothing]
 
 
 def _number(cell: Cell) -> float:

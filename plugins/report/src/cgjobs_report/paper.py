@@ -29,8 +29,7 @@ def write(report: Report, path: Path) -> None:
     Raises:
         Discard: The extra ``pdf`` is not installed.
     """
-    if not available():
-        raise Discard(f"PDF needs Typst: {ADVICE}")
+    refuse_when_missing()
     import typst
 
     path.write_bytes(
@@ -38,15 +37,20 @@ def write(report: Report, path: Path) -> None:
             _TEMPLATE.read_bytes(),
             format="pdf",
             sys_inputs={"report": json.dumps(document(report), ensure_ascii=False)},
-            timestamp=report.generated_at,
+            timestamp=report.generated_at.replace(microsecond=0),  # it refuses fractions
         )
     )
+
+
+def refuse_when_missing() -> None:
+    """Raises `Discard` when the extra ``pdf`` is not installed, before any work is done."""
+    if not available():
+        raise Discard(f"PDF needs Typst: {ADVICE}")
 
 
 def document(report: Report) -> dict[str, Any]:
     """What the template is given: texts alone."""
     charts = [] if report.nothing else [_chart(chart) for chart in report.charts]
-    tables = [] if report.nothing else [_table(t) for t in report.tables if len(t.rows) or t.nothing]
     return {
         "subject": report.subject,
         "title": report.span.title,
@@ -68,7 +72,7 @@ def document(report: Report) -> dict[str, Any]:
             for figure in report.figures
         ],
         "charts": charts,
-        "tables": tables,
+        "tables": [_table(table) for table in page.tables(report)],
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import string
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -57,14 +58,112 @@ class Params:
             raise ValueError("give from and to, or period, not both")
 
 
+NAMES = ("report", "period", "timezone", "granularity", "variant")
+"""What may stand in braces in a name template."""
+
+
+def _template(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    """Refuse a name that is no relative path, or has what nobody fills in."""
+    if not value:
+        return
+    hint = f"write it like 'monthly/{{report}}-{{period}}' with any of {', '.join(NAMES)}"
+    try:
+        parts = list(string.Formatter().parse(value))
+        filled = value.format(**dict.fromkeys(NAMES, "x"))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"{value!r} is no name template ({error}); {hint}") from error
+    if any(part[2] or part[3] or (part[1] is not None and part[1] not in NAMES) for part in parts):
+        raise ValueError(f"{value!r} is no name template; {hint}")
+    if len(filled) > 200 or any(
+        part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in filled.split("/")
+    ):
+        raise ValueError(f"{value!r} is no relative path of at most 200 characters; {hint}")
+
+
+def _some(instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if not all(value):
+        raise ValueError("has an empty text in it")
+
+
+def _retention(instance: object, attribute: attrs.Attribute[Any], value: timedelta) -> None:
+    if not timedelta(days=1) <= value <= timedelta(days=36_500):
+        raise ValueError("must be from 1d to 36500d")
+
+
+def _formats() -> Any:
+    return attrs.field(default=("html",), validator=attrs.validators.min_len(1))
+
+
+def _filter() -> Any:
+    return attrs.field(default=(), validator=[attrs.validators.max_len(100), _some])
+
+
 @attrs.frozen(kw_only=True)
 class Usage:
     """A report of how ChatGenius was used: people, messages, channels, files.
 
     Args:
         params: What it is about.
-        formats: The files to write: ``html`` to read, ``csv`` for a spreadsheet, ``json`` for programs.
+        formats: The files to write: ``html`` to read, ``pdf`` to print, ``xlsx`` and ``csv`` for a
+            spreadsheet, ``json`` for programs.
+        store: The store into which they are written, of ``[plugins.data.stores]``. None: the settings' one.
+        name_template: Their path in it, without ending: ``monthly/{report}-{period}``, with ``report``,
+            ``period``, ``timezone``, ``granularity`` and ``variant`` (what else differs from a plain report,
+            empty when nothing does). Empty: what keeps reports that differ apart.
+        notify: Ids of users who get a mail with it.
+        retention: So long it is to be kept; the report and the result say until when. 1d to 36500d.
     """
 
     params: Params = attrs.field(factory=Params)
-    formats: tuple[Format, ...] = attrs.field(default=("html",), validator=attrs.validators.min_len(1))
+    formats: tuple[Format, ...] = _formats()
+    store: str | None = None
+    name_template: str = attrs.field(default="", validator=_template)
+    notify: tuple[str, ...] = _filter()
+    retention: timedelta = attrs.field(default=timedelta(days=90), validator=_retention)
+
+
+@attrs.frozen(kw_only=True)
+class Audit:
+    """A report of the audit log: who did what when.
+
+    Args:
+        params: What it is about.
+        actors: Only entries of these actors. None given: of all.
+        actions: Only entries of these actions; ``channel.*`` means all that begin with ``channel.``.
+        targets: Only entries about these targets.
+        include_pii: Also names, addresses and details, which may say where somebody was.
+        formats, store, name_template, notify, retention: As with `Usage`.
+    """
+
+    params: Params = attrs.field(factory=Params)
+    actors: tuple[str, ...] = _filter()
+    actions: tuple[str, ...] = _filter()
+    targets: tuple[str, ...] = _filter()
+    include_pii: bool = False
+    formats: tuple[Format, ...] = _formats()
+    store: str | None = None
+    name_template: str = attrs.field(default="", validator=_template)
+    notify: tuple[str, ...] = _filter()
+    retention: timedelta = attrs.field(default=timedelta(days=90), validator=_retention)
+
+
+@attrs.frozen(kw_only=True)
+class Performance:
+    """A report of the jobs themselves: how many, how long they waited and ran, what failed.
+
+    Args:
+        params: What it is about.
+        queues: Only these queues. None given: all.
+        formats, store, name_template, notify, retention: As with `Usage`.
+    """
+
+    params: Params = attrs.field(factory=Params)
+    queues: tuple[str, ...] = _filter()
+    formats: tuple[Format, ...] = _formats()
+    store: str | None = None
+    name_template: str = attrs.field(default="", validator=_template)
+    notify: tuple[str, ...] = _filter()
+    retention: timedelta = attrs.field(default=timedelta(days=90), validator=_retention)
+
+
+Payload = Usage | Audit | Performance

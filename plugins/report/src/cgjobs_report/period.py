@@ -6,6 +6,7 @@ by their wall time, which is wrong in the hour that happens twice.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +16,8 @@ import attrs
 from cgjobs import Discard
 from cgjobs_report.payloads import Granularity, Params, Period
 
+MOST_BUCKETS = 1_000
+"""Bars in one chart."""
 _LONGEST = timedelta(days=3_660)
 _MONTHS: dict[Period, int] = {"last_month": 1, "last_quarter": 3, "last_year": 12}
 
@@ -80,6 +83,11 @@ class Span:
         earlier = first - (last - first) if months is None else _shift(first, -months)
         return Span(_instant(earlier, self.zone), self.start, self.zone)
 
+    def last(self, days: int) -> Span:
+        """Its last days, or those up to its end when it is shorter."""
+        wall = self.local_end.replace(tzinfo=None) - timedelta(days=days)
+        return Span(_instant(wall, self.zone), self.end, self.zone)
+
     def buckets(self, granularity: Granularity) -> Iterator[Span]:
         """Cut into hours, or into local days, weeks or months; the first and the last may be partial."""
         at = self.start
@@ -91,6 +99,18 @@ class Span:
     @property
     def _wall(self) -> tuple[datetime, datetime]:
         return self.local_start.replace(tzinfo=None), self.local_end.replace(tzinfo=None)
+
+
+def cut(span: Span, granularity: Granularity) -> tuple[Span, ...]:
+    """Its buckets.
+
+    Raises:
+        Discard: They are more than a chart has bars for.
+    """
+    spans = tuple(itertools.islice(span.buckets(granularity), MOST_BUCKETS + 1))
+    if len(spans) > MOST_BUCKETS:
+        raise Discard(f"{span.title} has over {MOST_BUCKETS} {granularity}s; use a coarser granularity")
+    return spans
 
 
 def resolve(params: Params, asked_at: datetime) -> Span:

@@ -20,7 +20,6 @@ _NOTHING = ("Nothing happened", "Nobody wrote a message or uploaded a file in th
 def usage_report(figures: Figures, asked_at: datetime, generated_at: datetime) -> Report:
     """Make a report of the numbers."""
     granularity = figures.params.granularity
-    empty = figures.totals.messages == figures.totals.files == 0
     return Report(
         kind="usage",
         subject="Usage of ChatGenius",
@@ -44,30 +43,25 @@ def usage_report(figures: Figures, asked_at: datetime, generated_at: datetime) -
         notes=_NOTES,
         nothing=(
             ("Nothing happened", "Nobody wrote a message or uploaded a file in this period.")
-            if empty
+            if figures.totals.nothing
             else None
         ),
     )
 
 
 def _key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
-    def figure(key: str, name: str, unit: Unit = "count") -> KeyFigure:
+    def figure(key: str, name: str, unit: Unit = "count", note: str = "") -> KeyFigure:
         before = None if figures.previous is None else getattr(figures.previous, key)
         now = getattr(figures.totals, key)
-        better: Literal["more"] | None = "more" if unit == "count" else None
-        return KeyFigure(key=key, name=name, value=now, before=before, unit=unit, better=better)
+        better: Literal["more"] | None = None if unit == "bytes" else "more"
+        return KeyFigure(key=key, name=name, value=now, before=before, unit=unit, better=better, note=note)
 
-    daily = KeyFigure(
-        key="daily_users",
-        name="People per day",
-        value=figures.daily_users,
-        unit="decimal",
-        note="on average",
-    )
     return (
         figure("messages", "Messages"),
         figure("active_users", "Active people"),
-        daily,
+        figure("daily_users", "Active per day", "decimal", "on average"),
+        figure("weekly_users", "Active in a week", note="last 7 days"),
+        figure("monthly_users", "Active in a month", note="last 30 days"),
         figure("active_channels", "Active channels"),
         figure("files", "Files"),
         figure("file_bytes", "Uploaded", "bytes"),

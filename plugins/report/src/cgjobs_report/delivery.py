@@ -1,0 +1,167 @@
+"""A report to its files in a store, and to the people who are told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from cgjobs import Context
+from cgjobs_data import Settings as DataSettings
+from cgjobs_data import Store, open_store
+from cgjobs_report import page, units
+from cgjobs_report.document import Report
+from cgjobs_report.formats import CONTENT_TYPES, WRITERS
+from cgjobs_report.payloads import Audit, Format, Payload, Performance
+from cgjobs_report.settings import Settings
+
+MOST_ATTACHED = 10_000_000
+"""Bytes that one mail carries at most."""
+
+
+@attrs.frozen(kw_only=True)
+class ReportFile:
+    """A file that was written.
+
+    Args:
+        format: What it is.
+        path: Its path in the store.
+        url: Where people fetch it.
+        bytes: Its size.
+        sha256: Digest of its content, in hexadecimal.
+    """
+
+    format: Format
+    path: str
+    url: str
+    bytes: int
+    sha256: str
+
+
+def store_of(payload: Payload, ctx: Context) -> Store:
+    """The store into which the payload's files go, opened before the work begins.
+
+    Raises:
+        Discard: There is no such store.
+    """
+    name = payload.store or ctx.settings(Settings).store
+    return ctx.use(open_store, ctx.settings(DataSettings), name)
+
+
+def write(
+    report: Report, payload: Payload, store: Store, step: Callable[[str], None]
+) -> tuple[ReportFile, ...]:
+    """Write each format and store it: whole or not at all, over the file of an earlier attempt."""
+    name, written = file_name(report, payload), []
+    with tempfile.TemporaryDirectory(prefix="cgjobs-report-") as directory:
+        for kind in dict.fromkeys(payload.formats):
+            step(kind)
+            path = Path(directory) / f"report.{kind}"
+            WRITERS[kind](report, path)
+            stored = store.put(f"{name}.{kind}", path, CONTENT_TYPES[kind])
+            written.append(
+                ReportFile(
+                    format=kind, path=stored.path, url=stored.url, bytes=stored.bytes, sha256=stored.sha256
+                )
+            )
+    return tuple(written)
+
+
+def file_name(report: Report, payload: Payload) -> str:
+    """The path in the store, without ending: by the template, or what keeps reports that differ apart."""
+    params = payload.params
+    zone = params.timezone.replace("/", "-").replace("+", "plus").lower()
+    variant = "-".join(_variants(payload))
+    if payload.name_template:
+        return payload.name_template.format(
+            report=report.kind,
+            period=report.span.slug,
+            timezone=zone,
+            granularity=params.granularity,
+            variant=variant,
+        )
+    parts = [report.kind, report.span.slug, "" if zone == "utc" else zone]
+    parts += ["" if params.granularity == "day" else f"by-{params.granularity}", variant]
+    return "-".join(part for part in parts if part)
+
+
+def notify(
+    report: Report, files: tuple[ReportFile, ...], payload: Payload, store: Store, ctx: Context
+) -> tuple[str, ...]:
+    """Enqueue a mail for each user; a retry finds the mails of the attempt before it.
+
+    Returns:
+        The ids of the mails' jobs.
+    """
+    jobs = []
+    attached = _attached(files, store, ctx.settings(Settings))
+    for user in dict.fromkeys(payload.notify):
+        # Of a length that an id may have, whoever named the user; the same for each attempt.
+        job_id = f"report-{hashlib.sha256(f'{ctx.job.id}/{user}'.encode()).hexdigest()[:40]}"
+        data: dict[str, Any] = {
+            "userId": user,
+            "message": {"subject": report.title, "text": _text(report, files, attached)},
+            "category": "transactional",
+            "idempotencyKey": job_id,
+        }
+        if attached:
+            data["attachments"] = attached
+        job = ctx.client.enqueue_data(
+            "notification.email", data, job_id=job_id, correlation_id=ctx.job.correlation_id
+        )
+        jobs.append(job.id)
+    return tuple(jobs)
+
+
+def _variants(payload: Payload) -> list[str]:
+    """What else differs from a plain report of its kind."""
+    params = payload.params
+    parts = []
+    if params.top != 10:
+        parts.append(f"top-{params.top}")
+    if not params.compare:
+        parts.append("alone")
+    filters: dict[str, Any] = {}
+    if isinstance(payload, Audit):
+        filters = {"actors": payload.actors, "actions": payload.actions, "targets": payload.targets}
+        if payload.include_pii:
+            parts.append("pii")
+    if isinstance(payload, Performance):
+        filters = {"queues": payload.queues}
+    if any(filters.values()):
+        written = json.dumps({name: sorted(set(values)) for name, values in filters.items()})
+        parts.append(f"only-{hashlib.sha256(written.encode()).hexdigest()[:8]}")
+    return parts
+
+
+def _attached(files: tuple[ReportFile, ...], store: Store, settings: Settings) -> list[dict[str, str]]:
+    """The files that go with a mail: where there is no address to fetch them from, and they are light."""
+    if not settings.attach or store.url("x").startswith(("http://", "https://")):
+        return []
+    if sum(file.bytes for file in files) > MOST_ATTACHED:
+        return []
+    return [{"store": store.name, "path": file.path, "name": file.path.rpartition("/")[2]} for file in files]
+
+
+def _text(report: Report, files: tuple[ReportFile, ...], attached: list[dict[str, str]]) -> str:
+    """The mail: the key figures, and where the files are."""
+    lines = [report.title, page.heading(report), ""]
+    lines += [*report.warnings, ""] if report.warnings else []
+    if report.nothing is not None:
+        lines += [" ".join(report.nothing), ""]
+    else:
+        for figure in report.figures:
+            changed = units.change(figure)
+            value = units.shown(figure.value, figure.unit)
+            lines.append(f"{figure.name}: {value}" + (f" ({changed})" if changed else ""))
+        lines.append("")
+    if attached:
+        lines.append("The report is attached.")
+    else:
+        lines += [f"{file.format.upper()}: {file.url}" for file in files]
+    return "\n".join([*lines, "", page.ending(report)])
