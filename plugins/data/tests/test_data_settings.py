@@ -38,8 +38,8 @@ def test_the_url_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("tables", "reason"),
     [
-        ({"message": {"table": "m"}}, "unknown table 'message'"),
-        ({"messages": {"autor": "user_id"}}, "unknown key 'autor'"),
+        ({"message": {"table": "m"}}, "unknown table 'message'; did you mean 'messages'"),
+        ({"messages": {"autor": "user_id"}}, "unknown key 'autor'; did you mean 'author'"),
         ({"messages": {"time": "unix"}}, "none of timestamptz"),
         ({"messages": {"keep_where": ["starred"]}}, "no condition is named 'starred'"),
         ({"messages": {"keep_where": "starred"}}, "is no list"),
