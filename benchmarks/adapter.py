@@ -45,6 +45,7 @@ class About:
         concurrency: Jobs at once in one worker process that suit no-ops best.
         rate: No-ops a second to expect, roughly: how many jobs a round has.
         concurrent: Whether one process can run many jobs at once.
+        busy: Whether it has the job that uses a processor for a millisecond.
     """
 
     title: str
@@ -55,10 +56,11 @@ class About:
     concurrency: int
     rate: int
     concurrent: bool = True
+    busy: bool = False
 
 
 class Calls(NamedTuple):
-    """How to enqueue; each takes the kind, ``noop`` or ``sleep``, and how many."""
+    """How to enqueue; each takes the kind, ``noop``, ``sleep`` or ``work``, and how many."""
 
     one_by_one: Callable[[str, int], object]
     many: Callable[[str, int], object]

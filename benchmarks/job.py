@@ -13,6 +13,7 @@ import time
 
 PAYLOAD = "x" * 180  # about 200 bytes with its name around it: {"text": "xxx..."}
 SLEEP = 0.05  # seconds of pretended I/O
+WORK = 0.001  # seconds of processor time
 _NOTE = struct.Struct("<q")
 _file = os.open(path, os.O_WRONLY | os.O_APPEND) if (path := os.environ.get("BENCH_NOTES")) else -1
 
@@ -31,6 +32,14 @@ def sleep(text: str) -> None:
     """The job of pretended I/O of those that run it on a thread."""
     note()
     time.sleep(SLEEP)
+    note()
+
+
+def work() -> None:
+    """Use a processor for a millisecond, by the clock of this thread, and note the time."""
+    end = time.thread_time() + WORK
+    while time.thread_time() < end:
+        pass
     note()
 
 

@@ -69,13 +69,30 @@ def throughput(peer: Peer, size: Size) -> Figures:
 
 def two_workers(peer: Peer, size: Size) -> Figures:
     """The same with two worker processes: jobs a second in the time in which both work."""
+    return {"jobs a second": _by_two(peer, "noop", 3 * size.jobs(peer))}
+
+
+def busy(peer: Peer, size: Size) -> Figures:
+    """Jobs that use a processor for a millisecond, one worker process and two: what the server leaves."""
+    if not peer.about["busy"]:
+        return {}
+    with fresh_server() as server:
+        jobs = _fill(peer, server, "work", round(700 * size.seconds))
+        with peer.worker("work", peer.about["concurrency"], _environment(server)) as worker:
+            wait_for(worker, jobs, _PATIENCE)
+            one = _rate(job.read(worker.notes))
+    return {"one process": one, "two processes": _by_two(peer, "work", 3 * jobs)}
+
+
+def _by_two(peer: Peer, kind: str, number: int) -> float:
+    """Jobs a second in the time in which both work."""
     with fresh_server() as server:
         environment, concurrency = _environment(server), peer.about["concurrency"]
         # More than twice as many: the first one to start has some for itself.
-        jobs = _fill(peer, server, "noop", 3 * size.jobs(peer))
+        jobs = _fill(peer, server, kind, number)
         with (
-            peer.worker("noop", concurrency, environment) as first,
-            peer.worker("noop", concurrency, environment) as second,
+            peer.worker(kind, concurrency, environment) as first,
+            peer.worker(kind, concurrency, environment) as second,
         ):
             wait_for_all([first, second], jobs, _PATIENCE)
             notes = [job.read(worker.notes) for worker in (first, second)]
@@ -83,7 +100,7 @@ def two_workers(peer: Peer, size: Size) -> Figures:
         raise ValueError("one worker did all the jobs before the other one had started")
     start, end = max(moments[0] for moments in notes), min(moments[-1] for moments in notes)
     inside = [moment for moments in notes for moment in moments if start <= moment <= end]
-    return {"jobs a second": _rate(sorted(inside))}
+    return _rate(sorted(inside))
 
 
 def latency(peer: Peer, size: Size) -> Figures:
@@ -124,6 +141,7 @@ def memory(peer: Peer, size: Size) -> Figures:
 MEASURES: Mapping[str, Callable[[Peer, Size], Figures]] = {
     "throughput": throughput,
     "two_workers": two_workers,
+    "busy": busy,
     "enqueue": enqueue,
     "latency": latency,
     "io": io,

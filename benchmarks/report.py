@@ -206,6 +206,14 @@ _TABLES: Sequence[tuple[str, str, Sequence[tuple[str, Cell]]]] = (
         (("jobs a second", _figure("jobs a second")), ("times one process", _against_one)),
     ),
     (
+        "Jobs of 1 ms of processor time",
+        "busy",
+        (
+            ("one process, a second", _figure("one process")),
+            ("two processes, a second", _figure("two processes")),
+        ),
+    ),
+    (
         "Enqueue",
         "enqueue",
         (

@@ -25,6 +25,7 @@ ABOUT = About(
     bulk="enqueue_many",
     concurrency=100,
     rate=6_000,
+    busy=True,
 )
 
 
@@ -64,8 +65,25 @@ async def sleep(payload: Sleep, ctx: Context) -> None:
     job.note()
 
 
+@attrs.frozen
+class Work:
+    """Uses a processor.
+
+    Args:
+        text: As above.
+    """
+
+    text: str
+
+
+@subtype("bench.work")
+async def work(payload: Work, ctx: Context) -> None:
+    """Work."""
+    job.work()
+
+
 class Plugin:
-    """The plugin that provides both."""
+    """The plugin that provides them."""
 
     @hookimpl
     def cgjobs_processors(self) -> list[Processor]:
@@ -73,7 +91,7 @@ class Plugin:
 
     @hookimpl
     def cgjobs_subtypes(self) -> list[Subtype]:
-        return [noop, sleep]
+        return [noop, sleep, work]
 
 
 def config() -> Config:
@@ -86,7 +104,7 @@ def config() -> Config:
 @contextlib.contextmanager
 def client() -> Iterator[Calls]:
     """Our blocking client."""
-    payloads = {"noop": Noop(job.PAYLOAD), "sleep": Sleep(job.PAYLOAD)}
+    payloads = {"noop": Noop(job.PAYLOAD), "sleep": Sleep(job.PAYLOAD), "work": Work(job.PAYLOAD)}
     with Client(config(), plugins.load(found=[], extra=[("bench", Plugin())])) as client:
 
         def one_by_one(kind: str, number: int) -> None:

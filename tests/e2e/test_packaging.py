@@ -15,6 +15,7 @@ from tests.e2e.stranger.machine import ROOT, Machine, wheels
 
 OURS = {
     "chatgenius_jobs": "core/src/cgjobs",
+    "chatgenius_jobs_data": "plugins/data/src/cgjobs_data",
     "chatgenius_jobs_cleanup": "plugins/cleanup/src/cgjobs_cleanup",
     "chatgenius_jobs_maintenance": "plugins/maintenance/src/cgjobs_maintenance",
     "chatgenius_jobs_notification": "plugins/notification/src/cgjobs_notification",
@@ -109,13 +110,14 @@ def test_nothing_of_this_repository_is_used(machine: Machine) -> None:
 def test_an_installed_plugin_is_found_without_being_registered(machine: Machine) -> None:
     plugins = machine.cgjobs("plugins", "--json")
 
-    assert [plugin for plugin in plugins if plugin["distribution"]] == [
+    assert [plugin["name"] for plugin in plugins if plugin["distribution"]] == ["data", "notification"]
+    assert [plugin for plugin in plugins if plugin["name"] == "notification"] == [
         {
             "name": "notification",
             "distribution": "chatgenius-jobs-notification",
             "version": installed(machine, "chatgenius-jobs-notification"),
-            "types": ["notification", "notification.email"],
-            "payloadVersions": {"notification.email": 1},
+            "types": ["notification", "notification.email", "notification.push", "notification.sms"],
+            "payloadVersions": {"notification.email": 1, "notification.push": 1, "notification.sms": 1},
             "state": "loaded",
             "reason": "",
         }

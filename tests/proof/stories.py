@@ -14,7 +14,7 @@ from cgjobs.errors import DependencyNotFound
 from cgjobs.model import Priority
 from tests.proof import dependents
 from tests.proof.dependents import DEFERRED
-from tests.proof.job import ACTIVE, QUEUES, WAITING
+from tests.proof.job import ACTIVE, MAX_CRASHES, QUEUES, WAITING
 from tests.proof.operators import Operators
 from tests.proof.reports import Reports
 from tests.proof.strategies import ENDED, NEVER, PLAIN, RESULT, endings, outcome, queues, waiting_for, workers
@@ -36,6 +36,18 @@ class Stories(Workers, Operators, Reports):
         for name, hand in self.hands.items():
             for claimed in [c for c in hand if c.id == job.new.id and self.model.holds(c)]:
                 self._turn(name, [outcome(kind, claimed, NEVER, RESULT)], {}, "heard")
+
+    @precondition(lambda self: any(job.waited_for for job in self.model.of(WAITING, ACTIVE)))
+    @rule(data=st.data(), worker=workers)
+    def what_others_wait_for_is_poison(self, data: st.DataObject, worker: str) -> None:
+        job = self._one(data, [job for job in self.model.of(WAITING, ACTIVE) if job.waited_for])
+        for _ in range(MAX_CRASHES):
+            if job.place == WAITING:
+                self.resume(queue=job.new.queue)
+                self._turn(worker, [], {job.new.queue: EVERY}, "heard")
+            if job.place == ACTIVE:
+                self._end_leases([job])
+                self.reap(limit=EVERY)
 
     @precondition(lambda self: any(map(self.model.holds, (c for hand in self.hands.values() for c in hand))))
     @rule(data=st.data(), ending=endings)
@@ -59,6 +71,12 @@ class Stories(Workers, Operators, Reports):
         self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
         if retried and claimed.id in self.model.jobs and self.model.jobs[claimed.id].place in ENDED:
             self._retry(claimed.id, attempts=2)
+        job = self.model.jobs.get(claimed.id)
+        if job is not None and job.place == WAITING:
+            self.resume(queue=job.new.queue)
+            self._turn(worker, [], {job.new.queue: EVERY}, "heard")
+            for again in [c for c in self.hands[worker] if c.id == claimed.id and self.model.holds(c)]:
+                self._say(again)
 
     @rule(queue=queues)
     def a_job_waits_for_one_that_nobody_knows(self, queue: str) -> None:

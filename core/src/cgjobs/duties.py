@@ -71,6 +71,7 @@ class Promoter:
         tell_dropped(seen.dropped, self._tell)
         await self._release([item for item in seen.held if self._can_run(item[1])])
         if seen.promoted >= _PROMOTED:
+            self._queues = [*self._queues[1:], *self._queues[:1]]  # a herd in one holds up no other for long
             return None
         return min(_LOOK, seen.next_due) if seen.next_due is not None else _LOOK
 

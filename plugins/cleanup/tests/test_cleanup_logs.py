@@ -468,7 +468,7 @@ def test_when_the_time_is_over_the_job_goes_on_in_a_new_run(
         put(root / f"app.log-2026100{day}")
     ticks = iter(range(10_000))
     monkeypatch.setattr(log_sweep.OpenFiles, "seen", lambda *args: False)
-    monkeypatch.setattr("cgjobs_cleanup.handlers.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("cgjobs_cleanup.handlers.monotonic", lambda: next(ticks))
 
     with pytest.raises(Snooze, match="1 of 8 logs done, going on"):
         clean(root, max_duration=timedelta(seconds=1))

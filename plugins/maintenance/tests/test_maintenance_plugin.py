@@ -10,9 +10,11 @@ import pytest
 
 import cgjobs_maintenance
 from cgjobs import Cron, Discard, plugins
-from cgjobs_maintenance import Cache, Settings, Vacuum
+from cgjobs_data import Settings as DataSettings
+from cgjobs_maintenance import Cache, Reindex, Settings, Vacuum
 from cgjobs_maintenance.schedule import weekly
 from cgjobs_maintenance.settings import CacheTarget, Weekly
+from cgjobs_maintenance.window import Window
 
 T = TypeVar("T")
 
@@ -22,11 +24,11 @@ class Slot:
 
     at = datetime(2026, 11, 29, tzinfo=UTC)
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings: Any = settings
+    def __init__(self, settings: Settings, data: DataSettings | None = None) -> None:
+        self._settings: dict[type[Any], Any] = {Settings: settings, DataSettings: data or DataSettings()}
 
     def settings(self, cls: type[T]) -> T:
-        found: T = self._settings
+        found: T = self._settings[cls]
         return found
 
 
@@ -76,3 +78,60 @@ def test_without_a_database_the_schedule_says_how_to_configure_one() -> None:
 def test_a_payload_out_of_range_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Vacuum("app", **fields)
+
+
+def test_the_database_of_the_data_plugin_is_vacuumed_when_one_is_configured() -> None:
+    data = DataSettings(url="postgresql://127.0.0.1/chatgenius")
+
+    assert weekly(Slot(Settings(), data)) == [Vacuum("chatgenius")]
+    assert weekly(Slot(Settings(databases={"chatgenius": "/srv/x.db"}), data)) == [Vacuum("chatgenius")]
+
+
+@pytest.mark.parametrize(
+    ("databases", "words"),
+    [
+        ({"app": "app.db"}, "neither a path from / nor a URL"),
+        ({"app": "oracle://host/x"}, "begins with none of postgresql://"),
+        ({"app": "sqlite://"}, "names no file"),
+    ],
+)
+def test_a_database_is_a_path_or_a_url(databases: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings(databases=databases)
+
+
+@pytest.mark.parametrize(
+    "weekly",
+    [
+        Weekly(vacuum=(Vacuum("nowhere"),)),
+        Weekly(reindex=(Reindex("nowhere"),)),
+        Weekly(cache=(Cache("nowhere", max_bytes=1),)),
+    ],
+)
+def test_the_schedule_names_only_what_there_is(weekly: Weekly) -> None:
+    with pytest.raises(ValueError, match="names 'nowhere', which is no"):
+        Settings(weekly=weekly)
+    Settings(weekly=Weekly(vacuum=(Vacuum("chatgenius"),), reindex=(Reindex("chatgenius"),)))
+
+
+@pytest.mark.parametrize("window", ["1:00-5:00", "01:00", "25:00-26:00", "01:00-01:00", "01:00-05:60"])
+def test_a_window_that_is_none_is_refused(window: str) -> None:
+    with pytest.raises(ValueError, match="window"):
+        Vacuum("app", window=window)
+
+
+@pytest.mark.parametrize(
+    ("at", "wait"),
+    [("00:59", 1), ("01:00", 0), ("04:59", 0), ("05:00", 20 * 60), ("23:00", 120)],
+)
+def test_a_window_opens_each_day(at: str, wait: int) -> None:
+    now = datetime.fromisoformat(f"2026-11-24T{at}:00+00:00")
+
+    assert Window.parse("01:00-05:00").wait(now) == timedelta(minutes=wait)
+
+
+@pytest.mark.parametrize(("at", "wait"), [("21:59", 1), ("22:00", 0), ("03:59", 0), ("04:00", 18 * 60)])
+def test_a_window_may_pass_midnight(at: str, wait: int) -> None:
+    now = datetime.fromisoformat(f"2026-11-24T{at}:00+00:00")
+
+    assert Window.parse("22:00-04:00").wait(now) == timedelta(minutes=wait)

@@ -7,6 +7,7 @@ import email.policy
 import socket
 import ssl
 import subprocess
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,11 @@ from aiosmtpd.smtp import AuthResult
 
 from cgjobs import Discard, Retry
 from cgjobs.testing import RecordingContext
+from cgjobs_data import Settings as DataSettings
 from cgjobs_notification import Content, Email, EmailResult, Settings
-from cgjobs_notification.handlers import email as send_email
-from cgjobs_notification.settings import Smtp
-from cgjobs_notification.smtp import SmtpPool
+from cgjobs_notification.mail.handler import email as send_email
+from cgjobs_notification.mail.settings import Smtp
+from cgjobs_notification.mail.smtp import SmtpPool
 
 
 @attrs.define
@@ -142,11 +144,16 @@ def to(server: Server | int, **smtp: Any) -> Smtp:
 
 
 def context(smtp: Smtp, **options: Any) -> RecordingContext:
-    return RecordingContext(settings=[Settings(smtp=smtp, allow_direct_addresses=True)], **options)
+    settings = [
+        Settings(smtp=smtp, allow_direct_addresses=True),
+        DataSettings(directory=Path("/nonexistent")),
+    ]
+    return RecordingContext(settings=settings, **options)
 
 
 def hi(message: str | Content = "Hi") -> Email:
-    return Email(to="ada@example.com", message=message)
+    """A mail of its own: one with the key of another is not sent again."""
+    return Email(to="ada@example.com", message=message, idempotency_key=uuid.uuid4().hex)
 
 
 def test_a_mail_arrives_with_all_its_headers(start: Callable[..., Server]) -> None:

@@ -53,7 +53,6 @@ roots = {{ uploads = {uploads} }}
 databases = {{ chatgenius = {database} }}
 
 [plugins.notification]
-users = {{ database = {database} }}
 smtp = {{ host = "127.0.0.1", port = {port}, starttls = false, sender = "ChatGenius <noreply@example.com>" }}
 
 [plugins.data]

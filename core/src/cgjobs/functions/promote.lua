@@ -7,9 +7,11 @@
 local LONGEST_WAIT_MS = 86400000 -- somebody may have written a score of any size
 
 local TRIMMED_BY_PROMOTE = 200
+local SWEPT = 1000 -- of one registry: more in one call would keep the others waiting
 
 local function sweep(key, sec)
-  safe('ZREMRANGEBYSCORE', key, 0, sec)
+  local over = safe('ZRANGEBYSCORE', key, 0, sec, 'LIMIT', 0, SWEPT)
+  if over[1] then redis.call('ZREM', key, unpack(over)) end
 end
 
 -- Go on where a settle or fail has left more jobs than are to be kept.

@@ -6,11 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
-from cgjobs_cleanup.handlers import files, logs
-from cgjobs_cleanup.payloads import Files, Logs
-from cgjobs_cleanup.results import FilesResult, LogsResult, LogsSkipped, PathError, Skipped
+from cgjobs_cleanup.handlers import files, logs, messages
+from cgjobs_cleanup.payloads import Files, Logs, Messages
+from cgjobs_cleanup.results import (
+    FilesResult,
+    LogsResult,
+    LogsSkipped,
+    MessagesResult,
+    MessagesSkipped,
+    PathError,
+    Skipped,
+)
 from cgjobs_cleanup.schedule import nightly
-from cgjobs_cleanup.settings import Nightly, Policy, Settings
+from cgjobs_cleanup.settings import MessagesPolicy, Nightly, Policy, Settings, StoreRoot
 
 __all__ = [
     "Files",
@@ -18,11 +26,16 @@ __all__ = [
     "Logs",
     "LogsResult",
     "LogsSkipped",
+    "Messages",
+    "MessagesPolicy",
+    "MessagesResult",
+    "MessagesSkipped",
     "Nightly",
     "PathError",
     "Policy",
     "Settings",
     "Skipped",
+    "StoreRoot",
 ]
 
 
@@ -41,8 +54,8 @@ def cgjobs_processors() -> list[Processor]:
 
 @hookimpl
 def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
-    """``cleanup.files`` and ``cleanup.logs``."""
-    return [files, logs]
+    """``cleanup.files``, ``cleanup.logs`` and ``cleanup.messages``."""
+    return [files, logs, messages]
 
 
 @hookimpl

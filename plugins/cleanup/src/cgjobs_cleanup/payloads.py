@@ -12,18 +12,21 @@ from cgjobs_cleanup.bounds import above_zero, relative_globs, run_time, some_glo
 
 Order = Literal["any", "oldest_first"]
 Action = Literal["delete", "compress", "compress_then_delete"]
+Mode = Literal["hard", "soft", "purge_soft_deleted"]
+Threads = Literal["leaf_first", "whole"]
+Versions = Literal["current", "all"]
 Codec = Literal["gzip", "zstd"]
 
 
 @attrs.frozen
 class Files:
-    """Delete the old files of a directory tree.
+    """Delete the old files of a directory tree, or of a bucket.
 
     A pattern without a slash is compared with the name, at any depth; one with a slash with the whole path
     below the root. ``*`` and ``?`` stop at a slash, ``**`` does not. Upper and lower case differ.
 
     Args:
-        root: Name of the tree, from ``[plugins.cleanup] roots``; never a path.
+        root: Name of the tree or bucket, from ``[plugins.cleanup] roots``; never a path.
         age: A file is old when it was last written longer than this before the job was enqueued. Not below
             the ``min_age`` of the root's policy.
         pattern: Only files that match one of these.
@@ -31,7 +34,9 @@ class Files:
         min_size: Only files of at least this many bytes.
         order: ``oldest_first`` is for jobs that stop early. Above 100,000 files to delete it walks the tree
             again for each 100,000 of them, ``any`` once; both hold no more than so many in memory.
-        remove_empty_dirs: Also remove the directories that the job emptied.
+        remove_empty_dirs: Also remove the directories that the job emptied; a bucket has none.
+        versions: In a bucket that keeps versions, ``current`` hides an object behind a delete marker, which
+            frees nothing; ``all`` deletes what is old for good, older versions and markers too.
         dry_run: Count and delete nothing.
         max_duration: Go on in a new run, which uses up no attempt, when deleting took this long; 1 s to 24 h.
         max_items: Stop when one run has deleted this many files; from 1.
@@ -50,6 +55,7 @@ class Files:
     min_size: int = attrs.field(default=0, kw_only=True, validator=ge(0))
     order: Order = attrs.field(default="any", kw_only=True, validator=in_(get_args(Order)))
     remove_empty_dirs: bool = attrs.field(default=False, kw_only=True)
+    versions: Versions = attrs.field(default="current", kw_only=True, validator=in_(get_args(Versions)))
     dry_run: bool = attrs.field(default=False, kw_only=True)
     max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=run_time)
     max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
@@ -112,3 +118,57 @@ class Logs:
             )
         if value in ("delete", "compress_then_delete") and self.age is None:
             raise ValueError(f"action {value!r} needs an age, such as 30d")
+
+
+@attrs.frozen
+class Messages:
+    """Delete old messages, in small batches beside which everybody else goes on writing.
+
+    A message goes only after all replies to it are gone: no young reply is lost with an old thread. Legal
+    holds and the conditions ``keep_where`` of the settings hold whatever the payload says.
+
+    Args:
+        age: Messages written longer than this before the job was enqueued. Not below ``min_age``.
+        channels: Only messages of these channels, by id. Empty: of all.
+        exclude_channels: No message of these.
+        keep_pinned: Whether pinned messages stay.
+        keep_threads: ``leaf_first``: replies go when they are old, their root when none is left. ``whole``: a
+            message and the replies to it go together or not at all.
+        mode: ``hard`` deletes rows, with what belongs to them. ``soft`` sets ``deleted_at``. Triggers may
+            refuse that for single messages. ``purge_soft_deleted`` deletes rows that were soft-deleted longer
+            ago than ``age``.
+        batch_size: Most messages in one transaction; fewer when one takes longer than 0.1 s; 1 to 20,000.
+        pause: Rest between two batches; 0 to 10 s.
+        archive_to: Store, from ``[plugins.data.stores]``, to which messages and what belongs to them are
+            written as JSON lines before they are deleted. None: nowhere.
+        dry_run: Count and delete nothing.
+        max_duration: Go on in a new run, which uses up no attempt, when it took this long; 1 s to 24 h.
+        max_items: Stop when so many are deleted; from 1.
+        max_fraction: Refuse to delete more than this share of all messages; 0 to 1.
+        confirm_fraction: Delete them all the same.
+    """
+
+    age: timedelta = attrs.field(validator=above_zero)
+    channels: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    exclude_channels: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    keep_pinned: bool = attrs.field(default=True, kw_only=True)
+    keep_threads: Threads = attrs.field(default="leaf_first", kw_only=True, validator=in_(get_args(Threads)))
+    mode: Mode = attrs.field(default="hard", kw_only=True, validator=in_(get_args(Mode)))
+    batch_size: int = attrs.field(default=2_000, kw_only=True, validator=[ge(1), le(20_000)])
+    pause: timedelta = attrs.field(default=timedelta(milliseconds=10), kw_only=True)
+    archive_to: str | None = attrs.field(default=None, kw_only=True)
+    dry_run: bool = attrs.field(default=False, kw_only=True)
+    max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=run_time)
+    max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
+    max_fraction: float = attrs.field(default=0.5, kw_only=True, validator=[ge(0), le(1)])
+    confirm_fraction: bool = attrs.field(default=False, kw_only=True)
+
+    @pause.validator
+    def _short(self, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+        if not timedelta(0) <= value <= timedelta(seconds=10):
+            raise ValueError(f"pause is {value}; it must be from 0 to 10 s")
+
+    @exclude_channels.validator
+    def _not_both(self, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+        if both := sorted(set(value) & set(self.channels)):
+            raise ValueError(f"{both[0]!r} is in channels and in exclude_channels; keep one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -64,6 +65,7 @@ class FilesResult:
         errors: Up to twenty of the paths that made trouble.
         errors_total: How many made trouble.
         stopped_by: ``max_items`` when that was reached and more was to be deleted, otherwise None.
+        delete_markers: Objects that were only hidden, since their bucket keeps versions; they free nothing.
     """
 
     cutoff: datetime
@@ -79,6 +81,7 @@ class FilesResult:
     errors: tuple[PathError, ...]
     errors_total: int
     stopped_by: Literal["max_items"] | None
+    delete_markers: int = 0
 
 
 @attrs.frozen
@@ -145,3 +148,67 @@ class LogsResult:
     errors: tuple[PathError, ...]
     errors_total: int
     stopped_by: Literal["max_items"] | None
+
+
+@attrs.frozen
+class MessagesSkipped:
+    """Old messages that were left alone, by the first reason that held.
+
+    Args:
+        held: Under a legal hold, of the settings or of the table.
+        pinned: Pinned.
+        kept: Kept by a condition ``keep_where`` of the settings.
+        threads: Kept by a reply that stays, or by their thread.
+        locked: Somebody else had the row locked whenever the job came by, or changed what decides.
+        refused: In mode ``soft``: a trigger or rule of the database refused the change.
+    """
+
+    held: int = 0
+    pinned: int = 0
+    kept: int = 0
+    threads: int = 0
+    locked: int = 0
+    refused: int = 0
+
+
+@attrs.frozen
+class MessagesResult:
+    """What `Messages` did in all its runs; in a dry run, what it would have done.
+
+    Args:
+        cutoff: Messages written before this were old.
+        dry_run: True when nothing was deleted.
+        mode: As in the payload.
+        total: Messages in the table when the job began.
+        matched: Those of them that were to be deleted.
+        deleted: Those that were; in mode ``soft`` marked.
+        cascaded: Rows deleted with them, by table.
+        skipped: Old messages that were left alone, and why.
+        remaining: Messages that are still to be deleted: stopped early, locked, or just become so.
+        passes, batches: Rounds through the table, transactions.
+        batch_ms_median, batch_ms_max: How long the last run's transactions took, in milliseconds.
+        wal_bytes: What the last run made PostgreSQL write to its log, by whomever; None elsewhere.
+        archived: Files written to the archive.
+        samples: Up to five ids of deleted messages.
+        stopped_by: ``max_items`` when that was reached and more was to be deleted, otherwise None.
+        advice: What could be better, for people.
+    """
+
+    cutoff: datetime
+    dry_run: bool
+    mode: str
+    total: int
+    matched: int
+    deleted: int
+    cascaded: Mapping[str, int]
+    skipped: MessagesSkipped
+    remaining: int
+    passes: int
+    batches: int
+    batch_ms_median: float | None
+    batch_ms_max: float | None
+    wal_bytes: int | None
+    archived: int
+    samples: tuple[str, ...]
+    stopped_by: Literal["max_items"] | None
+    advice: tuple[str, ...]

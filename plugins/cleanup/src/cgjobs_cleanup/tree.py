@@ -79,6 +79,10 @@ class Tree:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its descriptors back."""
         self._forget_parent()
         os.close(self._root)
 

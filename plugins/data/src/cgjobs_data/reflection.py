@@ -33,6 +33,7 @@ class Reflection:
         self._schema = settings.schema or None
         self._metadata = MetaData(schema=self._schema)
         self._tables: dict[str, Table | None] = {}
+        self._wanted: MetaData | None = None
 
     def entity(self, connection: Connection, name: str, needs: Collection[str]) -> Entity:
         """A logical table.
@@ -94,7 +95,9 @@ class Reflection:
         if name not in companion.NAMES:
             raise KeyError(f"{name!r} is no companion table; there are {', '.join(companion.NAMES)}")
         prefix = self._settings.companion.prefix
-        wanted = companion.metadata(prefix, self._schema)
+        if self._wanted is None:  # made once: it takes longer than the statements that need it
+            self._wanted = companion.metadata(prefix, self._schema)
+        wanted = self._wanted
         model = next(table for table in wanted.tables.values() if table.name == f"{prefix}{name}")
         table = self._table(connection, model.name)
         if table is None:

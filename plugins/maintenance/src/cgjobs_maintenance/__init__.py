@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
-from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
-from cgjobs_maintenance.handlers import cache, vacuum
-from cgjobs_maintenance.payloads import Cache, Vacuum
-from cgjobs_maintenance.results import CacheResult, VacuumResult
+from cgjobs import Backoff, Cron, Finding, Processor, Subtype, hookimpl
+from cgjobs_data import Settings as DataSettings
+from cgjobs_maintenance.checks import check
+from cgjobs_maintenance.handlers import cache, reindex, vacuum
+from cgjobs_maintenance.payloads import Cache, Reindex, Vacuum
+from cgjobs_maintenance.results import CacheResult, ReindexResult, TablesVacuumed, VacuumResult
 from cgjobs_maintenance.schedule import weekly
 from cgjobs_maintenance.settings import Settings
 
-__all__ = ["Cache", "CacheResult", "Settings", "Vacuum", "VacuumResult"]
+__all__ = [
+    "Cache",
+    "CacheResult",
+    "Reindex",
+    "ReindexResult",
+    "Settings",
+    "TablesVacuumed",
+    "Vacuum",
+    "VacuumResult",
+]
 
 
 @hookimpl
@@ -31,11 +43,17 @@ def cgjobs_processors() -> list[Processor]:
 
 @hookimpl
 def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
-    """``maintenance.vacuum`` and ``maintenance.cache``."""
-    return [vacuum, cache]
+    """``maintenance.vacuum``, ``maintenance.reindex`` and ``maintenance.cache``."""
+    return [vacuum, reindex, cache]
 
 
 @hookimpl
 def cgjobs_settings() -> type[Settings]:
     """The table ``[plugins.maintenance]``."""
     return Settings
+
+
+@hookimpl
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
+    """Whether what is configured can be reached."""
+    return check(settings(Settings), settings(DataSettings))

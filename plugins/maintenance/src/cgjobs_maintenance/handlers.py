@@ -6,40 +6,156 @@ import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cgjobs import Context, Discard, subtype
+from cgjobs import Context, Discard, Snooze, subtype
+from cgjobs_data import Settings as DataSettings
 from cgjobs_maintenance import cache_directory
 from cgjobs_maintenance.cache_directory import DirectorySweep
 from cgjobs_maintenance.cache_keys import allowed, check_pattern
-from cgjobs_maintenance.payloads import Cache, Vacuum
-from cgjobs_maintenance.results import CacheResult, VacuumResult
-from cgjobs_maintenance.settings import CacheTarget, Settings
+from cgjobs_maintenance.databases import locate
+from cgjobs_maintenance.payloads import AUTO, Cache, Reindex, Vacuum
+from cgjobs_maintenance.results import (
+    CacheResult,
+    IndexRebuilt,
+    ReindexResult,
+    TablesVacuumed,
+    VacuumResult,
+)
+from cgjobs_maintenance.settings import CacheTarget, SearchTarget, Settings
 from cgjobs_maintenance.vacuuming import Vacuuming
+from cgjobs_maintenance.window import Window
+
+if TYPE_CHECKING:
+    from cgjobs_data import Database
+
+SEARCH_ADVICE = "pip install 'chatgenius-jobs-maintenance[search]'"
 
 
-@subtype("maintenance.vacuum")
-def vacuum(payload: Vacuum, ctx: Context) -> VacuumResult:
-    """Give a database's unused space back to the disk."""
-    path = _locate(payload.database, ctx.settings(Settings))
-    return Vacuuming(path, payload, ctx, clock=time.monotonic, free_space=_free_space).run()
-
-
-def _locate(name: str, settings: Settings) -> Path:
-    configured = settings.databases.get(name)
-    if configured is None:
-        known = ", ".join(settings.databases) or "none"
-        raise Discard(f"no database is named {name!r} in [plugins.maintenance] databases; there are: {known}")
-    path = configured.resolve()  # once, so that everything after it is about one and the same file
-    if not path.is_file():
+@subtype("maintenance.vacuum", idempotent=True)
+def vacuum(payload: Vacuum, ctx: Context) -> VacuumResult | TablesVacuumed:
+    """Give a database's unused space back, and refresh its statistics."""
+    database = locate(payload.database, ctx)
+    if isinstance(database, Path):
+        _refuse_fields_of_servers(payload)
+        _wait_for_window(payload)
+        return Vacuuming(database, payload, ctx, clock=time.monotonic, free_space=_free_space).run()
+    if payload.mode is not None:
         raise Discard(
-            f"database {name!r} is configured as '{configured}', where no file is; "
-            f"correct [plugins.maintenance.databases] {name}, or create it with its application"
+            f"mode={payload.mode!r} is for SQLite; {payload.database!r} is {database.dialect}: see full"
         )
-    return path
+    if database.dialect == "postgresql":
+        from cgjobs_maintenance.postgres_vacuum import PostgresVacuum
+
+        return PostgresVacuum(database, payload, ctx, now=_now).run()
+    from cgjobs_maintenance.mysql_optimize import Optimizing
+
+    if payload.full or payload.parallel is not None:
+        raise Discard("full and parallel are for PostgreSQL; MySQL's OPTIMIZE TABLE has neither")
+    started = time.monotonic()
+    optimizing = Optimizing(
+        database,
+        ctx,
+        lock_timeout=payload.lock_timeout,
+        statement_timeout=payload.statement_timeout,
+        max_duration=payload.max_duration,
+        window=payload.window,
+        skip_locked=payload.skip_locked,
+        now=_now,
+    )
+    return TablesVacuumed(optimizing.tables(payload.tables), round(time.monotonic() - started, 3))
 
 
-def _free_space(directory: Path) -> int:
-    return shutil.disk_usage(directory).free
+def _refuse_fields_of_servers(payload: Vacuum) -> None:
+    """Raise `Discard` for what was asked of a SQLite file and cannot be done with one."""
+    given = {
+        "tables": payload.tables != AUTO,
+        "full": payload.full,
+        "statement_timeout": payload.statement_timeout is not None,
+        "parallel": payload.parallel is not None,
+    }
+    if asked := [name for name, is_given in given.items() if is_given]:
+        raise Discard(
+            f"database {payload.database!r} is a SQLite file, which is vacuumed whole, by mode; "
+            f"leave out {', '.join(asked)}"
+        )
+
+
+def _wait_for_window(payload: Vacuum) -> None:
+    if payload.window and (wait := Window.parse(payload.window).wait(_now())):
+        raise Snooze(wait, f"the window {payload.window} is closed")
+
+
+@subtype("maintenance.reindex", idempotent=True)
+def reindex(payload: Reindex, ctx: Context) -> ReindexResult:
+    """Rebuild indexes while others use them."""
+    settings = ctx.settings(Settings)
+    if payload.target in settings.search:
+        return _rebuild_search(payload, settings.search[payload.target], ctx)
+    if payload.drop_index is not None:
+        raise Discard(f"drop_index is for search servers; {payload.target!r} is none")
+    database = locate(payload.target, ctx)
+    if isinstance(database, Path):
+        from cgjobs_maintenance.fts5 import FtsRebuild
+
+        result = ReindexResult(FtsRebuild(database, payload, ctx).run())
+    elif database.dialect == "postgresql":
+        from cgjobs_maintenance.postgres_reindex import PostgresReindex
+
+        work = PostgresReindex(database, payload, ctx, now=_now)
+        result = ReindexResult(work.run(), swept_invalid=tuple(work.swept))
+    else:
+        result = ReindexResult(_rebuild_fulltext(payload, database, ctx))
+    ctx.log.info(
+        "indexes_rebuilt",
+        target=payload.target,
+        outcomes={each.name: each.outcome for each in result.indexes},
+        swept=list(result.swept_invalid),
+    )
+    return result
+
+
+def _rebuild_fulltext(payload: Reindex, database: Database, ctx: Context) -> tuple[IndexRebuilt, ...]:
+    from cgjobs_maintenance.mysql_optimize import Optimizing
+
+    tables = Optimizing(
+        database,
+        ctx,
+        lock_timeout=payload.lock_timeout,
+        statement_timeout=None,
+        max_duration=payload.max_duration,
+        window=None,
+        skip_locked=False,
+        now=_now,
+    ).fulltext(payload.indexes)
+    return tuple(
+        IndexRebuilt(
+            name=table.name,
+            outcome=table.outcome,
+            seconds=table.seconds,
+            bytes_before=table.bytes_before,
+            bytes_after=table.bytes_after,
+            message=table.message,
+        )
+        for table in tables
+    )
+
+
+def _rebuild_search(payload: Reindex, target: SearchTarget, ctx: Context) -> ReindexResult:
+    if payload.indexes != AUTO:
+        raise Discard(f"indexes names nothing on a search server; {payload.target!r} has one index")
+    try:
+        from cgjobs_maintenance.search_server import SearchServer
+    except ModuleNotFoundError as error:
+        raise Discard(f"{error.name} is missing: {SEARCH_ADVICE}") from error
+    from cgjobs_data import Database
+    from cgjobs_maintenance.search_rebuild import SearchRebuild, drop
+
+    with SearchServer(payload.target, target) as server:
+        if payload.drop_index is not None:
+            return drop(server, target, payload.drop_index, ctx)
+        database = ctx.use(Database, ctx.settings(DataSettings))
+        return SearchRebuild(server, target, database, payload, ctx).run()
 
 
 @subtype("maintenance.cache", idempotent=True, destructive=True)
@@ -111,3 +227,7 @@ def _sweep_directory(payload: Cache, directory: Path, ctx: Context, cutoff: date
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _free_space(directory: Path) -> int:
+    return shutil.disk_usage(directory).free

@@ -7,12 +7,15 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 
 import attrs
-from attrs.validators import ge, in_, le, optional
+from attrs.validators import ge, gt, in_, le, min_len, optional
 
 from cgjobs_maintenance.cache_keys import DENIED, check_pattern
+from cgjobs_maintenance.window import Window
 
 Mode = Literal["full", "incremental", "optimize"]
 Only = Literal["no_ttl", "idle", "all"]
+AUTO = ("auto",)
+"""In the place of names: what needs it."""
 
 
 def between(low: timedelta, high: timedelta) -> Callable[[Any, attrs.Attribute[Any], timedelta], None]:
@@ -25,31 +28,107 @@ def between(low: timedelta, high: timedelta) -> Callable[[Any, attrs.Attribute[A
     return check
 
 
+def _windowed(_instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is not None:
+        Window.parse(value)
+
+
+_BRIEF = between(timedelta(0), timedelta(minutes=1))
+_LONG = between(timedelta(seconds=1), timedelta(hours=24))
+
+
 @attrs.frozen
 class Vacuum:
-    """Give a SQLite database's unused space back to the disk, and refresh what its query planner knows.
+    """Give a database's unused space back, and refresh what its query planner knows.
+
+    SQLite: the whole file, as ``mode`` says. PostgreSQL: VACUUM, table by table, which blocks nobody, or
+    with ``full`` VACUUM FULL, which locks each table out. MySQL and MariaDB: OPTIMIZE TABLE.
 
     Args:
-        database: Name of the database, from ``[plugins.maintenance] databases``; never a path.
-        mode: ``full`` rewrites the file: nobody can write meanwhile, and the disk needs room for twice its
-            size. ``incremental`` gives back only free pages, a thousand at a time, and needs a database with
-            ``auto_vacuum=INCREMENTAL``. ``optimize`` only refreshes the planner's statistics. All of them
-            empty the write-ahead log.
+        database: Name of the database, from ``[plugins.maintenance] databases``; never a path or a URL.
+            ``chatgenius`` is that of ``[plugins.data]`` unless it is named there.
+        mode: SQLite only. ``full``, the default there, rewrites the file: nobody can write meanwhile, and the
+            disk needs room for twice its size. ``incremental`` gives back only free pages, a thousand at a
+            time, and needs a database with ``auto_vacuum=INCREMENTAL``. ``optimize`` only refreshes the
+            planner's statistics. All of them empty the write-ahead log.
+        tables: ``table`` or ``schema.table``; ``("auto",)``: in PostgreSQL those with more than 10,000 dead
+            rows that are more than a tenth of all, in MySQL those of which more than a tenth is free. In
+            SQLite it is always the whole file.
+        analyze: PostgreSQL: refresh the statistics too.
+        full: PostgreSQL: VACUUM FULL, which rewrites each table under a lock that keeps even readers out.
+        confirm_full: Do that on purpose; ``full`` is refused without it.
         lock_timeout: Wait at most this long for somebody else's lock, then try again later; up to 1 min.
-        max_duration: A full vacuum that takes longer is stopped and fails, with the database as it was; an
-            incremental one goes on in a new run, which uses up no attempt. 1 s to 24 h.
+        statement_timeout: Longest work on one table, above zero; None for no limit. Not in SQLite.
+        skip_locked: Pass a locked table by, and say so, instead of trying again later. Not in SQLite.
+        parallel: PostgreSQL: workers for the indexes of one table, 0 to 4; None leaves it to the server.
+        window: Begin tables only then, each day in UTC: ``01:00-05:00``. Outside it the job waits, which uses
+            up no attempt. None for always.
+        max_duration: A full vacuum of SQLite that takes longer is stopped and fails, with the database as it
+            was; anything else goes on in a new run, which uses up no attempt. 1 s to 24 h.
     """
 
     database: str
-    mode: Mode = attrs.field(default="full", kw_only=True, validator=attrs.validators.in_(get_args(Mode)))
+    mode: Mode | None = attrs.field(default=None, kw_only=True, validator=optional(in_(get_args(Mode))))
+    tables: tuple[str, ...] = attrs.field(default=AUTO, kw_only=True, validator=min_len(1))
+    analyze: bool = attrs.field(default=True, kw_only=True)
+    full: bool = attrs.field(default=False, kw_only=True)
+    confirm_full: bool = attrs.field(default=False, kw_only=True)
+    lock_timeout: timedelta = attrs.field(default=timedelta(seconds=5), kw_only=True, validator=_BRIEF)
+    statement_timeout: timedelta | None = attrs.field(
+        default=None, kw_only=True, validator=optional(gt(timedelta(0)))
+    )
+    skip_locked: bool = attrs.field(default=True, kw_only=True)
+    parallel: int | None = attrs.field(default=None, kw_only=True, validator=optional([ge(0), le(4)]))
+    window: str | None = attrs.field(default=None, kw_only=True, validator=_windowed)
+    max_duration: timedelta = attrs.field(default=timedelta(minutes=30), kw_only=True, validator=_LONG)
+
+    @full.validator
+    def _meant(self, attribute: attrs.Attribute[bool], value: bool) -> None:
+        if value and not self.confirm_full:
+            raise ValueError(
+                "full locks each table out while it is rewritten; set confirm_full as well if you mean it"
+            )
+
+
+@attrs.frozen
+class Reindex:
+    """Rebuild indexes while others use them.
+
+    PostgreSQL: REINDEX INDEX CONCURRENTLY. SQLite: the FTS5 indexes. MySQL and MariaDB: the FULLTEXT indexes,
+    by OPTIMIZE TABLE. Elasticsearch and OpenSearch: a new index from the rows of ChatGenius' table, then the
+    alias is swapped.
+
+    Args:
+        target: Name of a database, as with `Vacuum`, or of a search index, from
+            ``[plugins.maintenance.search]``.
+        indexes: Names of indexes, in PostgreSQL also ``schema.index``. ``("auto",)``: in PostgreSQL invalid
+            ones and btrees of more than 10 MiB that are half as large again as they need to be; in SQLite
+            those that have drifted from their table; in MySQL all. A search server has the one of ``target``.
+        lock_timeout: Wait at most this long for somebody else's lock, then try again later; up to 10 min.
+        verify: Check afterwards: that the index is valid, agrees with its table, has as many documents.
+        keep_old: Search servers: delete the index that was swapped out after this time, in a job of its own;
+            until then the alias can be set back. Up to 30 d.
+        batch_size: Search servers: rows read and documents written in one step; 10 to 10,000.
+        max_count_drift: Search servers: by how much of the rows the number of documents may differ, 0 to 1;
+            rows come and go while the index is built. Beyond it nothing is swapped.
+        max_duration: Between two indexes or batches, go on in a new run when this took so long, which uses up
+            no attempt; 1 s to 24 h.
+        drop_index: Set by a job that has swapped an alias, for the one that deletes the old index.
+    """
+
+    target: str
+    indexes: tuple[str, ...] = attrs.field(default=AUTO, kw_only=True, validator=min_len(1))
     lock_timeout: timedelta = attrs.field(
-        default=timedelta(seconds=5), kw_only=True, validator=between(timedelta(0), timedelta(minutes=1))
+        default=timedelta(seconds=10), kw_only=True, validator=between(timedelta(0), timedelta(minutes=10))
     )
-    max_duration: timedelta = attrs.field(
-        default=timedelta(minutes=30),
-        kw_only=True,
-        validator=between(timedelta(seconds=1), timedelta(hours=24)),
+    verify: bool = attrs.field(default=True, kw_only=True)
+    keep_old: timedelta = attrs.field(
+        default=timedelta(hours=24), kw_only=True, validator=between(timedelta(0), timedelta(days=30))
     )
+    batch_size: int = attrs.field(default=1_000, kw_only=True, validator=[ge(10), le(10_000)])
+    max_count_drift: float = attrs.field(default=0.001, kw_only=True, validator=[ge(0), le(1)])
+    max_duration: timedelta = attrs.field(default=timedelta(hours=4), kw_only=True, validator=_LONG)
+    drop_index: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen

@@ -11,7 +11,9 @@ from cgjobs_maintenance.payloads import Mode
 
 @attrs.frozen
 class VacuumResult:
-    """What `Vacuum` did. An incremental one that went on in several runs reports the last of them.
+    """What `Vacuum` did to a SQLite file.
+
+    An incremental one that went on in several runs reports the last of them.
 
     Args:
         mode: How it was done.
@@ -33,6 +35,93 @@ class VacuumResult:
     checkpointed: bool
     integrity: str | None
     seconds: float
+
+
+@attrs.frozen
+class TableVacuumed:
+    """What became of one table.
+
+    Args:
+        name: The table, in PostgreSQL with its schema.
+        outcome: ``ok``; ``nothing_removable``: somebody's old snapshot kept every dead row;
+            ``skipped_locked``, ``skipped_permission``, ``skipped_autovacuum``; ``gone``; ``failed``.
+        seconds: How long it took.
+        bytes_before, bytes_after: Its size with indexes and TOAST.
+        dead_before, dead_after: PostgreSQL: its dead rows, by the server's own count.
+        not_removable: PostgreSQL: dead rows that somebody may still see.
+        xmin_holder: PostgreSQL: who holds the oldest snapshot, when there are such rows.
+        message: What the server said when it did nothing.
+    """
+
+    name: str
+    outcome: str
+    seconds: float = 0.0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    dead_before: int = 0
+    dead_after: int = 0
+    not_removable: int = 0
+    xmin_holder: str | None = None
+    message: str = ""
+
+
+@attrs.frozen
+class TablesVacuumed:
+    """What `Vacuum` did on PostgreSQL, MySQL or MariaDB, over all its runs.
+
+    Args:
+        tables: Each table that was chosen.
+        seconds: How long the last run took.
+    """
+
+    tables: tuple[TableVacuumed, ...]
+    seconds: float
+
+
+@attrs.frozen
+class IndexRebuilt:
+    """What became of one index; in MySQL, of one table with its FULLTEXT indexes.
+
+    Args:
+        name: The index, in PostgreSQL with its schema.
+        outcome: ``ok``; ``sound``: it had not drifted and was left alone; ``skipped_locked``;
+            ``unsupported``: it cannot be rebuilt this way; ``gone``; ``invalid``; ``failed``; of an index
+            that was swapped out ``dropped`` or ``in_use``.
+        seconds: How long it took.
+        bytes_before, bytes_after: Its size.
+        drifted: SQLite: whether it disagreed with its table before.
+        message: What the server said when it did nothing.
+    """
+
+    name: str
+    outcome: str
+    seconds: float = 0.0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    drifted: bool | None = None
+    message: str = ""
+
+
+@attrs.frozen
+class ReindexResult:
+    """What `Reindex` did.
+
+    Args:
+        indexes: Each index that was chosen.
+        swept_invalid: PostgreSQL: leftovers of aborted runs that were dropped.
+        docs_indexed: Search servers: documents written, over all runs.
+        count_source, count_index: Search servers: rows of the table, documents of the new index.
+        swapped: Search servers: whether the alias leads to the new index.
+        old_index: Search servers: what it led to before.
+    """
+
+    indexes: tuple[IndexRebuilt, ...]
+    swept_invalid: tuple[str, ...] = ()
+    docs_indexed: int | None = None
+    count_source: int | None = None
+    count_index: int | None = None
+    swapped: bool = False
+    old_index: str | None = None
 
 
 @attrs.frozen

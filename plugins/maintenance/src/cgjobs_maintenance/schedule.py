@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cgjobs import Discard, Slot
-from cgjobs_maintenance.payloads import Cache, Vacuum
-from cgjobs_maintenance.settings import Settings
+from cgjobs_data import Settings as DataSettings
+from cgjobs_maintenance.payloads import Cache, Reindex, Vacuum
+from cgjobs_maintenance.settings import CHATGENIUS, Settings
 
 
-def weekly(slot: Slot) -> list[Vacuum | Cache]:
+def weekly(slot: Slot) -> list[Vacuum | Reindex | Cache]:
     """What ``[plugins.maintenance.weekly]`` says; without its ``vacuum`` one `Vacuum` for each database.
 
     Raises:
@@ -16,8 +17,11 @@ def weekly(slot: Slot) -> list[Vacuum | Cache]:
     settings = slot.settings(Settings)
     vacuums = settings.weekly.vacuum
     if vacuums is None:
-        vacuums = tuple(Vacuum(name) for name in settings.databases)
-    payloads: list[Vacuum | Cache] = [*vacuums, *settings.weekly.cache]
+        names = list(settings.databases)
+        if slot.settings(DataSettings).url and CHATGENIUS not in names:
+            names.append(CHATGENIUS)
+        vacuums = tuple(Vacuum(name) for name in names)
+    payloads: list[Vacuum | Reindex | Cache] = [*vacuums, *settings.weekly.reindex, *settings.weekly.cache]
     if not payloads:
         raise Discard(
             'nothing is configured; set [plugins.maintenance.databases] app = "/path/app.db", '

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cgjobs import Context, Discard, Retry, Snooze
-from cgjobs_maintenance.payloads import Vacuum
+from cgjobs_maintenance.payloads import Mode, Vacuum
 from cgjobs_maintenance.results import VacuumResult
 
 PAGES = 1_000
@@ -44,6 +44,7 @@ class Vacuuming:
         self._clock, self._free_space = clock, free_space
         self._started = clock()
         self._name = payload.database
+        self._mode: Mode = payload.mode or "full"
         self._step = "opening"
         self._done = 0
         self._total: int | None = None
@@ -57,7 +58,7 @@ class Vacuuming:
             Retry: Somebody else holds a lock.
             Snooze: ``max_duration`` of an incremental vacuum is over and free pages are left.
         """
-        mode = self._payload.mode
+        mode = self._mode
         with self._explained(), closing(self._connect()) as db:
             freelist_before, bytes_before = _pragma(db, "freelist_count"), self._path.stat().st_size
             self._refuse_what_cannot_work(db)
@@ -114,12 +115,12 @@ class Vacuuming:
         return self._stop is not None
 
     def _refuse_what_cannot_work(self, db: sqlite3.Connection) -> None:
-        if self._payload.mode == "incremental" and _pragma(db, "auto_vacuum") != _INCREMENTAL:
+        if self._mode == "incremental" and _pragma(db, "auto_vacuum") != _INCREMENTAL:
             raise Discard(
                 f"database {self._name!r} does not have auto_vacuum=INCREMENTAL, so nothing would be given "
                 "back; use mode full, or set that pragma and run VACUUM, once and on one connection"
             )
-        if self._payload.mode == "full":
+        if self._mode == "full":
             needed = 2 * (self._path.stat().st_size + self._log_bytes())
             free = self._free_space(self._path.parent)
             if free < needed:

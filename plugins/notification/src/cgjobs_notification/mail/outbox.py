@@ -6,7 +6,7 @@ import mailbox
 import threading
 from pathlib import Path
 
-from cgjobs_notification.ports import Receipt
+from cgjobs_notification.mail.port import Receipt
 
 
 class Outbox:

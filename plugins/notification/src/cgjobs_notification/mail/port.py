@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 
 import attrs
 
+from cgjobs import Discard
+
 
 @attrs.frozen(kw_only=True)
 class Receipt:
@@ -22,6 +24,10 @@ class Receipt:
     delivered: bool
     tls: bool = False
     connection_reused: bool = False
+
+
+class NoMailbox(Discard):
+    """The server says that there is no such mailbox, and there will be none: the address has bounced."""
 
 
 class Mailer(Protocol):
@@ -41,5 +47,6 @@ class Mailer(Protocol):
 
         Raises:
             Retry: It was not taken now, or whether it was is unknown.
+            NoMailbox: The address does not exist.
             Discard: It will never be taken.
         """

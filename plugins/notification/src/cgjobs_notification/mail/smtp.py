@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import ssl
 import threading
@@ -13,13 +14,14 @@ from datetime import timedelta
 import attrs
 
 from cgjobs import Discard, Retry
-from cgjobs_notification.ports import Receipt
-from cgjobs_notification.settings import Smtp
+from cgjobs_notification.mail.port import NoMailbox, Receipt
+from cgjobs_notification.mail.settings import Smtp
 
 _MAILS = 100  # over one connection; many servers end it somewhere beyond that
 _IDLE = timedelta(seconds=60)
 _GREYLISTED = timedelta(minutes=5)  # for which greylisting usually refuses; sooner would waste attempts
 _OK, _CLOSING = 250, 421
+_NO_MAILBOX = re.compile(r"5\.1\.(1|6|10)\b")  # RFC 3463: bad mailbox, moved, null MX
 _Reply = tuple[int, bytes]
 
 
@@ -193,4 +195,6 @@ def _check(phase: str, reply: tuple[int, bytes | str], again: timedelta | None =
         return
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     reason = f"{phase}: {code} {' '.join(said.split())}"
-    raise Discard(reason) if code >= 500 else Retry(reason, after=again)
+    if code < 500:
+        raise Retry(reason, after=again)
+    raise NoMailbox(reason) if phase == "RCPT TO" and _NO_MAILBOX.match(said) else Discard(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from email import policy
 from email.headerregistry import Address
@@ -12,6 +13,7 @@ from email.utils import format_datetime, parseaddr
 import attrs
 
 from cgjobs import Discard
+from cgjobs_notification.mail.attachment import File
 from cgjobs_notification.payloads import Content, one_line
 
 # Seven bits pass every server; headers fold at 78 characters and end in CRLF (RFC 5322).
@@ -35,7 +37,16 @@ class Mail:
     content: bytes
 
 
-def compose(content: Content, *, sender: str, recipient: str, job_id: str, now: datetime) -> Mail:
+def compose(
+    content: Content,
+    *,
+    sender: str,
+    recipient: str,
+    job_id: str,
+    now: datetime,
+    unsubscribe: str = "",
+    files: Sequence[File] = (),
+) -> Mail:
     """Build a mail whose Message-ID depends on the job and the recipient alone.
 
     A mail that arrives twice, because the connection broke after it was sent, is thereby recognised as one.
@@ -46,6 +57,8 @@ def compose(content: Content, *, sender: str, recipient: str, job_id: str, now: 
         recipient: Who it is for: an address.
         job_id: The job that sends it.
         now: Its Date (aware).
+        unsubscribe: The link with which its reader unsubscribes; empty for none.
+        files: What goes with it.
 
     Raises:
         Discard: The recipient is no address, or a header would hold a line break.
@@ -62,9 +75,15 @@ def compose(content: Content, *, sender: str, recipient: str, job_id: str, now: 
     mail["To"] = to
     mail["Subject"] = content.subject
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
+    if unsubscribe:  # both are to be signed by the server's DKIM (RFC 8058, 4)
+        mail["List-Unsubscribe"] = f"<{unsubscribe}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail.set_content(content.text)
     if content.html is not None:
         mail.add_alternative(content.html, subtype="html")
+    for file in files:
+        main, _, sub = file.content_type.partition("/")
+        mail.add_attachment(file.content, maintype=main, subtype=sub, filename=file.name)
     return Mail(message_id, who.addr_spec, to.addr_spec, mail.as_bytes())
 
 

@@ -1,0 +1,1 @@
+"""Mails: from a payload to a server that takes them."""

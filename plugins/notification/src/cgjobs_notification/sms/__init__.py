@@ -1,0 +1,1 @@
+"""Text messages: to the telephone of a user."""
