@@ -12,7 +12,7 @@ import pytest
 
 from cgjobs.cli import jobs_bulk
 from cgjobs.errors import BrokerUnavailable
-from tests.cli import Cli, command_line
+from tests.cli import Cli, a_worker, command_line, until
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_a_dry_run_says_the_exact_number_and_shows_five(cgjobs: Cli) -> None:
     }
     assert "hush" not in cgjobs("jobs", "cancel", "--dry-run", "--json").out
     assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 12
+
+
+def test_a_dry_run_of_a_retry_shows_the_errors(cgjobs: Cli) -> None:
+    cgjobs("enqueue", "shop.order", "--customer", "nobody", "--amount", "5")
+    with a_worker():
+        until(lambda: cgjobs("queue", "stats", "shop", "--json").json["failed"] == 1)
+
+    assert "Discard: nobody has no account" in cgjobs("jobs", "retry", "--dry-run").out
+    [sample] = cgjobs("jobs", "retry", "--error", "NO ACCOUNT", "--dry-run", "--json").json["samples"]
+    assert sample["error"] == "Discard: nobody has no account"
+    assert (
+        cgjobs("jobs", "--error-type", "Discard", "--state", "failed", "--json").json[0]["id"] == sample["id"]
+    )
 
 
 def test_without_a_yes_nothing_is_moved_and_the_number_is_said(cgjobs: Cli) -> None:

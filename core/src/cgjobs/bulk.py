@@ -80,11 +80,13 @@ class Chosen:
                 yield state, ids[start : start + PART]
 
     def samples(self) -> Steps[tuple[Job, ...]]:
-        """The first five of them that are still there."""
+        """The first five of them that are still there, with their errors."""
         ids = [job_id for _, group in self.groups for job_id in group[:SAMPLES]][:SAMPLES]
-        if not ids:
-            return ()
-        jobs: list[Job] = yield reads.jobs(ids)
+        jobs: list[Job] = []
+        for job_id in ids:
+            job: Job | None = yield reads.job(job_id)
+            if job is not None:
+                jobs.append(job)
         return tuple(jobs)
 
 
