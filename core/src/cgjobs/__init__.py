@@ -70,12 +70,17 @@ if TYPE_CHECKING:
     from cgjobs.client import AsyncClient, Client
     from cgjobs.compat import perform
     from cgjobs.flow import Flow
+    from cgjobs.history import Histogram, History, JobHour, QueueHour
 
 # Loaded when they are called for: a plugin needs no client, and who enqueues has no need of rq.
 _LAZY = {
     "AsyncClient": "cgjobs.client",
     "Client": "cgjobs.client",
     "Flow": "cgjobs.flow",
+    "Histogram": "cgjobs.history",
+    "History": "cgjobs.history",
+    "JobHour": "cgjobs.history",
+    "QueueHour": "cgjobs.history",
     "perform": "cgjobs.compat",
 }
 
@@ -103,11 +108,14 @@ __all__ = [
     "Finding",
     "Flow",
     "FunctionsMissing",
+    "Histogram",
+    "History",
     "InvalidOption",
     "InvalidPayload",
     "Job",
     "JobCancelled",
     "JobFailed",
+    "JobHour",
     "JobNotFound",
     "JobOptions",
     "JobState",
@@ -124,6 +132,7 @@ __all__ = [
     "ProcessorNotFound",
     "Progress",
     "QueueFull",
+    "QueueHour",
     "QueueNotFound",
     "QueueStats",
     "Rate",

@@ -40,9 +40,15 @@ class Ledgers:
         return self.chat.rows(query)
 
 
-def deliver(ledger: Ledger, *, on_unknown: Any = "retry", raises: BaseException | None = None) -> str:
+def deliver(
+    ledger: Ledger,
+    *,
+    on_unknown: Any = "retry",
+    raises: BaseException | None = None,
+    ctx: RecordingContext | None = None,
+) -> str:
     """Send something; gives what was known of it."""
-    with Delivery(ledger, "K", "sms", "D", on_unknown=on_unknown) as delivery:
+    with Delivery(ctx or RecordingContext(), ledger, "K", "sms", "D", on_unknown=on_unknown) as delivery:
         if delivery:
             if raises is not None:
                 raise raises
@@ -121,7 +127,9 @@ def test_of_many_jobs_at_once_one_sends(ledgers: Ledgers) -> None:
     def job(number: int) -> None:
         barrier.wait(30)
         try:
-            with Delivery(ledgers.of(f"J{number}"), "K", "sms", "D", on_unknown="stop") as delivery:
+            with Delivery(
+                RecordingContext(), ledgers.of(f"J{number}"), "K", "sms", "D", on_unknown="stop"
+            ) as delivery:
                 if delivery:
                     sent.append(f"J{number}")
         except (Snooze, Retry):
@@ -134,11 +142,25 @@ def test_of_many_jobs_at_once_one_sends(ledgers: Ledgers) -> None:
     assert [row["state"] for row in ledgers.rows] == ["sent"]
 
 
+def test_what_was_sent_stays_sent_when_that_cannot_be_written_down(
+    ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, ctx = ledgers.of(), RecordingContext()
+
+    def away(*args: Any, **options: Any) -> None:
+        raise Retry("the database is away")
+
+    monkeypatch.setattr(ledger, "settle", away)
+    deliver(ledger, ctx=ctx)
+
+    assert [(line.level, line.event) for line in ctx.lines] == [("error", "delivery_not_recorded")]
+    assert ledgers.rows[0]["state"] == "claimed"
+
+
 def test_messages_of_the_last_hour_are_counted(ledgers: Ledgers) -> None:
     for number, minutes in enumerate((0, 50, 70)):
-        with Delivery(
-            ledgers.of(after=timedelta(minutes=minutes)), f"K{number}", "sms", "D", on_unknown="stop"
-        ):
+        ledger, ctx = ledgers.of(after=timedelta(minutes=minutes)), RecordingContext()
+        with Delivery(ctx, ledger, f"K{number}", "sms", "D", on_unknown="stop"):
             pass
     ledger = ledgers.of()
 

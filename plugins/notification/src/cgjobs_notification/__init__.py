@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from cgjobs import Processor, Subtype, hookimpl
+from cgjobs import Finding, Processor, Subtype, hookimpl
 from cgjobs_notification.mail.handler import EmailResult, email
 from cgjobs_notification.mail.unsubscribe import Unsubscription, read_unsubscribe_token
 from cgjobs_notification.payloads import Attachment, Content, Email, Note, Push, Sms
@@ -39,6 +40,14 @@ def cgjobs_processors() -> list[Processor]:
 def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
     """Add ``notification.email``, ``notification.push`` and ``notification.sms``."""
     return [email, push, sms]
+
+
+@hookimpl
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
+    """What is missing or out of reach."""
+    from cgjobs_notification.checks import check
+
+    return check(settings)
 
 
 @hookimpl

@@ -58,7 +58,11 @@ class Delivery:
     `OutcomeUnknown` that nobody knows, with `Discard` that it failed. Any other error, and the end of the
     process, leave it *claimed*, which the next attempt takes for unknown.
 
+    What was sent stays sent when that cannot be written down: a job that fails for it would be tried again
+    and send it twice. The log says so, and the row stays *claimed*.
+
     Args:
+        ctx: The context of the job.
         ledger: Where that is kept.
         key: The same for all attempts: the job's id, or the idempotency key of the payload.
         channel: How it is sent.
@@ -71,12 +75,19 @@ class Delivery:
     """
 
     def __init__(
-        self, ledger: Ledger, key: str, channel: Channel, destination: str, *, on_unknown: OnUnknown
+        self,
+        ctx: Context,
+        ledger: Ledger,
+        key: str,
+        channel: Channel,
+        destination: str,
+        *,
+        on_unknown: OnUnknown,
     ) -> None:
         self.state: State = "new"
         self.provider_id = ""
         self._given_up = False
-        self._ledger, self._on_unknown = ledger, on_unknown
+        self._log, self._ledger, self._on_unknown = ctx.log, ledger, on_unknown
         self._of: tuple[str, Channel, str] = (key, channel, destination)
 
     def __bool__(self) -> bool:
@@ -103,7 +114,10 @@ class Delivery:
         if error is None and self._given_up:
             self._ledger.release(*self._of)
         elif error is None:
-            self._ledger.settle(*self._of, "sent", provider_id=self.provider_id)
+            try:
+                self._ledger.settle(*self._of, "sent", provider_id=self.provider_id)
+            except (Retry, Discard) as trouble:
+                self._log.error("delivery_not_recorded", channel=self._of[1], reason=trouble.reason)
         elif isinstance(error, (Retry, Snooze)):
             self._ledger.release(*self._of)
         elif isinstance(error, OutcomeUnknown):

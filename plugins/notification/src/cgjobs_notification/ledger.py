@@ -18,6 +18,7 @@ from cgjobs_notification.recipient import Channel
 STALE = timedelta(minutes=10)
 """A claim of another job this old is taken for one of a worker that is no more."""
 _BUSY = timedelta(seconds=30)
+_LOCK = timedelta(seconds=10)  # on SQLite all writers wait for each other
 
 
 class TableLedger:
@@ -131,7 +132,7 @@ class TableLedger:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
-            with self._database.writing(self._job_id) as connection:
+            with self._database.writing(self._job_id, lock_timeout=_LOCK) as connection:
                 yield connection
         except IntegrityError:
             raise

@@ -62,6 +62,11 @@ def _data(instance: object, attribute: attrs.Attribute[Any], value: dict[str, st
         raise ValueError(f"data has {size:,} bytes; at most {MOST_DATA:,} reach every kind of device")
 
 
+def _inside(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if any(part in ("", ".", "..") for part in value.split("/")) or not value.isprintable():
+        raise ValueError(f"{value!r} is no path within a store: relative, no empty part, no '.' and '..'")
+
+
 def _template(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
     if not _TEMPLATE.match(value):
         raise ValueError(f"{value!r} is no name for a template: use A-Z a-z 0-9 _ - and / between parts")
@@ -115,12 +120,12 @@ class Attachment:
 
     Args:
         store: Name of the store it is in.
-        path: Where it is there.
+        path: Where it is there: relative, without ``..``.
         name: As the reader sees it; None: the last part of the path.
     """
 
     store: str
-    path: str = attrs.field(validator=_some)
+    path: str = attrs.field(validator=_inside)
     name: str | None = attrs.field(default=None, validator=_one_line)
 
 

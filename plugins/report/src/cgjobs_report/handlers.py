@@ -11,7 +11,7 @@ from cgjobs import Context, Slot, subtype
 from cgjobs_report import delivery, paper
 from cgjobs_report.delivery import ReportFile
 from cgjobs_report.document import Report
-from cgjobs_report.payloads import Audit, Params, Payload, Usage
+from cgjobs_report.payloads import Audit, Params, Payload, Performance, Usage
 from cgjobs_report.period import resolve
 from cgjobs_report.settings import Settings
 from cgjobs_report.spool import Spool
@@ -40,7 +40,7 @@ class ReportResult:
 
     Args:
         files: One for each format.
-        rows: What was counted: messages, entries of the log, jobs.
+        rows: What was counted: messages, entries of the log, attempts.
         period: What it covers.
         warnings: What the reader should know about the numbers.
         source_lag: Seconds by which the database was behind, when it is a replica; None otherwise.
@@ -91,6 +91,25 @@ def audit(payload: Audit, ctx: Context) -> ReportResult:
         return job.finish(report, len(spool), lag)
 
 
+@subtype("report.performance", timeout=_TIMEOUT, idempotent=True)
+def performance(payload: Performance, ctx: Context) -> ReportResult:
+    """Write a report of the jobs themselves: throughput, waits, runs, failures, schedules, utilisation.
+
+    It is made of the history that workers keep for ``worker.history``, 35 days unless configured.
+    """
+    from cgjobs_report import performance_report as history
+
+    job = _Job(payload, ctx, history.STEPS)
+    job.step("the period")
+    queue = payload.queues[0] if len(set(payload.queues)) == 1 else None
+    now = ctx.client.history(job.span.start, job.span.end, queue)
+    job.step("the period before")
+    earlier = job.span.before()
+    before = ctx.client.history(earlier.start, earlier.end, queue) if payload.params.compare else None
+    report = history.performance_report(now, before, job.span, payload, job.asked_at, job.generated_at)
+    return job.finish(report, sum(hour.started for hour in now.jobs))
+
+
 class _Job:
     """What the reports have in common: period, progress, files, mails."""
 
@@ -110,7 +129,7 @@ class _Job:
         self._done, self._doing = self._done + 1, doing
         self.look()
 
-    def finish(self, report: Report, rows: int, lag: float | None) -> ReportResult:
+    def finish(self, report: Report, rows: int, lag: float | None = None) -> ReportResult:
         """Write the files, tell the people, say what was done."""
         warnings = report.warnings
         if self.span.end > self.asked_at:

@@ -78,7 +78,7 @@ def document(report: Report) -> dict[str, Any]:
 
 def _chart(chart: Chart) -> dict[str, str]:
     plain = bars.bars(chart)
-    drawn = vega.svg(chart, width=760, height=170) if vega.available() else bars.svg(chart, vega.COLORS)
+    drawn = vega.svg(chart, width=760, height=142) if vega.available() else bars.svg(chart, vega.COLORS)
     return {
         "title": chart.title,
         "svg": drawn,

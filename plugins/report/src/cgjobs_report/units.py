@@ -75,7 +75,7 @@ def mood(figure: KeyFigure) -> str:
     """Whether the change is ``good`` or ``bad``; empty when it is neither."""
     if figure.value is None or figure.before is None or figure.better is None:
         return ""
-    if figure.value == figure.before:
+    if change(figure).startswith("±"):
         return ""
     return "good" if (figure.value > figure.before) == (figure.better == "more") else "bad"
 

@@ -177,7 +177,9 @@ class _Sheets:
         return at
 
     def _chart(self, chart: Chart, table: Table, sheet: str) -> Any:
-        columns = {column.title: at for at, column in enumerate(table.columns)}
+        titles = [column.title for column in table.columns]
+        of = chart.title.partition(" ")[0]  # Wait p95 is the series p95 of the chart of waits
+        columns = {title.removeprefix(f"{of} "): at for at, title in enumerate(titles)}
         series = [one for one in chart.series if one.name in columns]
         if not series or not len(table.rows):
             return None

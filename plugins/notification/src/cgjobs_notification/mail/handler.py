@@ -77,7 +77,7 @@ def email(payload: Email, ctx: Context) -> EmailResult:
         outcome="sent", message_id=mail.message_id, accepted=(mail.recipient,), attempts=attempts
     )
     key, destination = payload.idempotency_key or ctx.job.id, digest_of(mail.recipient)
-    with Delivery(to.ledger, key, "email", destination, on_unknown="retry") as delivery:
+    with Delivery(ctx, to.ledger, key, "email", destination, on_unknown="retry") as delivery:
         if not delivery:  # an earlier attempt has, or another job with this key
             return attrs.evolve(
                 result, transport="smtp" if settings.smtp else "outbox", delivered=settings.smtp is not None

@@ -159,7 +159,7 @@ class _FanOut:
         return tuple(self._outcomes)
 
     def _deliver(self, device: Device) -> DeviceOutcome:
-        delivery = Delivery(self._ledger, self._message.id, "push", device.id, on_unknown="retry")
+        delivery = Delivery(self._ctx, self._ledger, self._message.id, "push", device.id, on_unknown="retry")
         outcome = partial(DeviceOutcome, id=device.id, kind=device.kind)
         with delivery:
             if not delivery:

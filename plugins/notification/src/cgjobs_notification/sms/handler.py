@@ -87,7 +87,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         attempts=attempts,
     )
     destination = digest_of(number.e164)
-    with Delivery(to.ledger, text.id, "sms", destination, on_unknown="stop") as delivery:
+    with Delivery(ctx, to.ledger, text.id, "sms", destination, on_unknown="stop") as delivery:
         if not delivery:
             return attrs.evolve(result, provider=settings.provider, delivered=settings.provider != "outbox")
         count = ctx.use(WorkerCount)
