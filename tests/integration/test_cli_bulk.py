@@ -12,7 +12,7 @@ import pytest
 
 from cgjobs.cli import jobs_bulk
 from cgjobs.errors import BrokerUnavailable
-from tests.cli import Cli, command_line
+from tests.cli import Cli, a_worker, command_line, until
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_a_dry_run_says_the_exact_number_and_shows_five(cgjobs: Cli) -> None:
     }
     assert "hush" not in cgjobs("jobs", "cancel", "--dry-run", "--json").out
     assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 12
+
+
+def test_a_dry_run_of_a_retry_shows_the_errors(cgjobs: Cli) -> None:
+    cgjobs("enqueue", "shop.order", "--customer", "nobody", "--amount", "5")
+    with a_worker():
+        until(lambda: cgjobs("queue", "stats", "shop", "--json").json["failed"] == 1)
+
+    assert "Discard: nobody has no account" in cgjobs("jobs", "retry", "--dry-run").out
+    [sample] = cgjobs("jobs", "retry", "--error", "NO ACCOUNT", "--dry-run", "--json").json["samples"]
+    assert sample["error"] == "Discard: nobody has no account"
+    assert (
+        cgjobs("jobs", "--error-type", "Discard", "--state", "failed", "--json").json[0]["id"] == sample["id"]
+    )
 
 
 def test_without_a_yes_nothing_is_moved_and_the_number_is_said(cgjobs: Cli) -> None:
@@ -123,16 +136,16 @@ def test_ctrl_c_ends_after_the_present_part_and_says_how_far_it_came(
     ended = cgjobs("jobs", "cancel", "--yes")
 
     assert ended.code == 130
-    assert ended.out == "250 jobs cancelled\n"
-    assert "stopped; 350 jobs are as before" in ended.err
-    assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 350
+    assert ended.out == "150 jobs cancelled\n"
+    assert "stopped; 450 jobs are as before" in ended.err
+    assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 450
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_broker_that_goes_away_midway_leaves_what_was_moved_and_says_so(
     cgjobs: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders(cgjobs, 300)
+    orders(cgjobs, 200)
     move_part, calls = jobs_bulk.move_part, []
 
     def away(*arguments: Any) -> Any:
@@ -145,4 +158,4 @@ def test_a_broker_that_goes_away_midway_leaves_what_was_moved_and_says_so(
     ended = cgjobs("jobs", "cancel", "--yes")
 
     assert ended.code == 3
-    assert "250 of 300 jobs cancelled; of the next 50 any may be" in ended.err
+    assert "150 of 200 jobs cancelled; of the next 50 any may be" in ended.err

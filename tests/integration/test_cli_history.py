@@ -39,7 +39,7 @@ def test_what_happened_is_shown_by_job_name_and_by_queue(cgjobs: Cli, redis_url:
 
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[1] == ("shop.order 8 10 6 0 0 87ms 87ms 1.3s 1.3s ConnectionError 4, A 2, B 2")
-    assert lines[3] == "shop 2.5 4 1m30s 3 0 50% 1 220ms"
+    assert lines[4] == "shop 2.5 4 1m30s 3 0 50% 1 220ms"
     hourly = cgjobs("history", "shop", "--hourly").out.splitlines()
     assert len([line for line in hourly if "shop.order" in line]) == 2
     assert len(cgjobs("history", "--since", "0s").out.splitlines()) >= 3
@@ -68,6 +68,13 @@ def test_a_worker_of_the_command_line_leaves_a_history(cgjobs: Cli) -> None:
 
     assert (row["name"], row["completed"], row["failed"]) == ("shop.order", 1, 1)
     assert row["errors"] == {"Discard": 1}
+
+
+def test_where_nothing_happened_that_is_said(cgjobs: Cli) -> None:
+    ended = cgjobs("history")
+
+    assert (ended.code, ended.out) == (0, "")
+    assert "nothing happened between" in ended.err
 
 
 def test_wrong_times_and_queues_are_told(cgjobs: Cli) -> None:

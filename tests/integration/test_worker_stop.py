@@ -142,7 +142,7 @@ async def test_jobs_that_a_lost_claim_gave_while_stopping_are_handed_back(redis_
         async with AsyncClient(config(redis_url), gate.registry) as client:
             worker = Worker(settings, gate.registry)
             task = asyncio.create_task(worker.run())
-            await until(lambda: worker._slots.wants() == {})  # its first claim is answered: it listens
+            await until(lambda: worker._slots.listenable())  # its first claim is answered: it listens
             proxy.hold_reply(b"cgjobs1_claim")
             job = await client.enqueue(Note())
 

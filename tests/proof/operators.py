@@ -11,9 +11,10 @@ from cgjobs import keys
 from cgjobs.broker import Call, moves, operators
 from cgjobs.broker.values import STATES
 from cgjobs.errors import JobNotFound, JobStateError
+from cgjobs.model import JobState
 from tests.proof.clients import Clients
 from tests.proof.dependents import DEFERRED
-from tests.proof.job import ACTIVE, DELAYED, HELD, QUEUES
+from tests.proof.job import ACTIVE, DELAYED, HELD, QUEUES, Known
 from tests.proof.strategies import ENDED, MANY, PLAIN, T, again, queues
 
 
@@ -71,6 +72,38 @@ class Operators(Clients):
             self.model.mark_cancelled(job)
         else:
             self.model.cancel(job)
+
+    @precondition(lambda self: len(self.model.jobs) > MANY)
+    @rule(data=st.data(), move=st.sampled_from(["retry", "retry", "cancel", "cancel", "remove"]))
+    def move_many(self, data: st.DataObject, move: operators.OperatorMove) -> None:
+        """Several jobs that are thought to be in one state, in one call whose reply is lost."""
+        ids = data.draw(
+            st.lists(st.sampled_from([*self.model.jobs, "own-1"]), min_size=2, max_size=8, unique=True)
+        )
+        places = [job.place for job_id in ids if (job := self.model.jobs.get(job_id))]
+        state = STATES[data.draw(st.sampled_from([*places, "queued"]))]
+        answers = self._twice(operators.move_many(move, ids, state))
+        assert answers == [self._is_moved(move, self.model.jobs.get(job_id), state) for job_id in ids]
+
+    def _is_moved(self, move: operators.OperatorMove, job: Known | None, state: JobState) -> bool:
+        """Move it in the model, if the call did."""
+        if job is None or STATES[job.place] is not state:
+            return False
+        if move == "retry":
+            if job.place not in ENDED or self.model.in_the_way(job):
+                return False
+            self.model.retry(job, job.made + 1 + job.left)
+        elif move == "remove":
+            if job.place == ACTIVE:
+                return False
+            self.model.remove(job)
+        elif job.place in ENDED:
+            return False
+        elif job.place == ACTIVE:
+            self.model.mark_cancelled(job)
+        else:
+            self.model.cancel(job)
+        return True
 
     @precondition(lambda self: any(self.model.cancels.values()))
     @rule(data=st.data(), all_of_them=st.booleans())

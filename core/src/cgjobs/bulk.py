@@ -32,7 +32,7 @@ USUAL: dict[OperatorMove, tuple[JobState, ...]] = {
 }
 """Those that are meant when nothing else is said."""
 SAMPLES = 5
-PART = 250
+PART = 150
 """So many jobs are moved in one call, for some 10 ms."""
 
 
@@ -74,17 +74,19 @@ class Chosen:
         return sum(len(ids) for _, ids in self.groups)
 
     def parts(self) -> Iterator[tuple[JobState, Sequence[str]]]:
-        """At most 250 ids of one state at a time."""
+        """At most 150 ids of one state at a time."""
         for state, ids in self.groups:
             for start in range(0, len(ids), PART):
                 yield state, ids[start : start + PART]
 
     def samples(self) -> Steps[tuple[Job, ...]]:
-        """The first five of them that are still there."""
+        """The first five of them that are still there, with their errors."""
         ids = [job_id for _, group in self.groups for job_id in group[:SAMPLES]][:SAMPLES]
-        if not ids:
-            return ()
-        jobs: list[Job] = yield reads.jobs(ids)
+        jobs: list[Job] = []
+        for job_id in ids:
+            job: Job | None = yield reads.job(job_id)
+            if job is not None:
+                jobs.append(job)
         return tuple(jobs)
 
 

@@ -10,7 +10,7 @@ import attrs
 from cyclopts import Parameter
 
 from cgjobs.cli.job_options import time_or_duration
-from cgjobs.cli.output import AsJson, moment, show_json, show_table, talk
+from cgjobs.cli.output import AsJson, moment, show, show_json, show_table, talk
 from cgjobs.cli.session import Shared
 from cgjobs.duration import format_duration
 from cgjobs.errors import Fault, InvalidOption
@@ -64,7 +64,11 @@ def history(
     jobs, queues = (found.jobs, found.queues) if hourly else _summed(found)
     hour = ("HOUR",) if hourly else ()
     loads = _loads(found, hourly=hourly)
+    if not (found.jobs or found.queues):
+        talk(f"nothing happened between {moment(found.since)} and {moment(found.until)}")
+        return
     show_table((*hour, *_HEAD), (_row(item, hourly=hourly) for item in jobs))
+    show()
     show_table(
         (*hour, *_QUEUE_HEAD),
         (_queue_row(item, loads.get(_load_key(item, hourly=hourly)), hourly=hourly) for item in queues),
@@ -117,8 +121,8 @@ def _queue_row(hour: QueueHour, busy: timedelta | None, *, hourly: bool) -> tupl
         *((moment(hour.start),) if hourly else ()),
         hour.queue,
         "-" if hour.waiting is None else f"{hour.waiting:.1f}",
-        hour.waiting_most,
-        _time(hour.oldest),
+        hour.waiting_most if hour.samples else "-",
+        _time(hour.oldest) if hour.samples else "-",
         *(hour.lost, hour.dropped, load, hour.fires + hour.skipped),
         _time(hour.lateness.percentile(95)),
     )

@@ -21,8 +21,12 @@ _Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
 app = App(name="jobs", help="List jobs; or retry, cancel or remove many.")
-for _move in ("retry", "cancel", "remove"):
-    app.command(f"cgjobs.cli.jobs_bulk:{_move}", name=_move)
+for _move, _help in (
+    ("retry", "Give all ended jobs that are meant all their attempts again."),
+    ("cancel", "End all jobs that are meant on purpose."),
+    ("remove", "Remove all jobs that are meant."),
+):
+    app.command(f"cgjobs.cli.jobs_bulk:{_move}", name=_move, help=_help)
 
 
 @app.default

@@ -15,15 +15,17 @@ from cgjobs.broker.operators import OperatorMove
 from cgjobs.bulk import USUAL, BulkResult, Chosen, check, choose, move_part
 from cgjobs.cli.exits import INTERRUPTED, OK
 from cgjobs.cli.job_filter import JobFilter
-from cgjobs.cli.jobs import hidden, listed, row
-from cgjobs.cli.output import AsJson, show, show_json, show_table, talk
+from cgjobs.cli.jobs import hidden, listed
+from cgjobs.cli.output import AsJson, moment, show, show_json, show_table, talk
 from cgjobs.cli.session import Session, Shared, confirm
 from cgjobs.errors import CgjobsError, Fault, InvalidOption
-from cgjobs.model import JobState
+from cgjobs.model import Job, JobState
 
 Progress: TypeAlias = Callable[[int], None]
 _States = Annotated[tuple[JobState, ...], Parameter(consume_multiple=False)]
 _Most = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
+_SHOWN = 80  # characters of an error in a table
+_MANY = 1000  # of fewer jobs nobody has to be told how far it is
 _WORDS: dict[OperatorMove, tuple[str, str]] = {  # what was done, and what would be said of it
     "retry": ("retried", "This gives {} all their attempts again."),
     "cancel": ("cancelled", "This cancels {}."),
@@ -188,7 +190,7 @@ class _Lines:
 
     def __call__(self, done: int) -> None:
         quarter = done * 4 // self._total
-        if quarter > self._shown and done < self._total:
+        if self._total >= _MANY and quarter > self._shown and done < self._total:
             self._shown = quarter
             talk(f"{done} of {_jobs(self._total)} {self._what}")
 
@@ -206,14 +208,14 @@ def _tell(
     what = _WORDS[move][0]
     if as_json:
         numbers = {name: getattr(result, name) for name in ("matched", "moved", "skipped", "unknown")}
-        shown = [listed(hidden(job, session)) for job in samples]
+        shown = [{**listed(hidden(job, session)), "error": _error(job)} for job in samples]
         more = {"samples": shown} if chosen is not None else {"stopped": stopped}
         show_json({"move": move, "dryRun": chosen is not None, **numbers, **more})
         return
     if chosen is not None:
         show(f"{_jobs(result.matched)} would be {what}")
         if samples:
-            show_table(("ID", "TYPE", "STATE", "PRIORITY", "ATTEMPT", "CREATED", "DUE"), map(row, samples))
+            show_table(("ID", "TYPE", "STATE", "CREATED", "ENDED", "LAST ERROR"), map(_row, samples))
         rest = result.matched - len(samples)
         if samples and rest > 0:
             talk(f"and {rest} more")
@@ -228,6 +230,16 @@ def _tell(
     if stopped:
         rest = result.matched - result.moved - result.skipped
         talk(f"stopped; {_jobs(rest)} {'is' if rest == 1 else 'are'} as before")
+
+
+def _row(job: Job) -> tuple[object, ...]:
+    error = _error(job) or ""
+    cut = error if len(error) <= _SHOWN else f"{error[:_SHOWN]}…"
+    return (job.id, job.name, job.state, moment(job.created_at), moment(job.ended_at), cut)
+
+
+def _error(job: Job) -> str | None:
+    return job.errors[-1].error if job.errors else None
 
 
 def _jobs(number: int) -> str:

@@ -23,8 +23,8 @@ from aiosmtpd.controller import Controller
 from cgjobs import lifeline, loading
 from cgjobs.client import Client
 from cgjobs.config import Config
-from cgjobs.demo.seed import SeedSummary, seed, seed_files
 from cgjobs.embedded import EmbeddedBroker
+from cgjobs_data.seed import SeedSummary, seed, seed_files
 
 FILES = 400
 
