@@ -75,7 +75,9 @@ def make_engine(url: URL, *, pool: int, patience: timedelta, read_only: bool = F
         case "postgresql":
             defaults = {"connect_timeout": seconds, "application_name": "cgjobs"}
             arguments = {key: value for key, value in defaults.items() if key not in url.query}
-            return create_engine(url, connect_args=arguments, **options)
+            engine = create_engine(url, connect_args=arguments, **options)
+            event.listen(engine, "do_connect", _connect_to_postgres)
+            return engine
         case _:
             return create_engine(
                 url,
@@ -88,6 +90,12 @@ def make_engine(url: URL, *, pool: int, patience: timedelta, read_only: bool = F
                 isolation_level="REPEATABLE READ",
                 **options,
             )
+
+
+def _connect_to_postgres(dialect: Any, record: Any, words: list[Any], options: dict[str, Any]) -> Any:
+    from cgjobs_data.interruptible import InterruptibleConnection
+
+    return InterruptibleConnection.connect(*words, **options)
 
 
 def _sqlite_engine(url: URL, options: dict[str, Any], mode: str) -> Engine:

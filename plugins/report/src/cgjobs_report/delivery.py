@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from cgjobs import Context
+from cgjobs import Context, Discard, InvalidPayload, SubtypeNotFound
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data import Store, open_store
 from cgjobs_report import page, units
@@ -93,10 +93,13 @@ def file_name(report: Report, payload: Payload) -> str:
 def notify(
     report: Report, files: tuple[ReportFile, ...], payload: Payload, store: Store, ctx: Context
 ) -> tuple[str, ...]:
-    """Enqueue a mail for each user; a retry finds the mails of the attempt before it.
+    """Enqueue a mail for each user, once over all attempts of this job.
 
     Returns:
         The ids of the mails' jobs.
+
+    Raises:
+        Discard: Nothing here takes mails.
     """
     jobs = []
     attached = _attached(files, store, ctx.settings(Settings))
@@ -111,11 +114,24 @@ def notify(
         }
         if attached:
             data["attachments"] = attached
-        job = ctx.client.enqueue_data(
-            "notification.email", data, job_id=job_id, correlation_id=ctx.job.correlation_id
-        )
-        jobs.append(job.id)
+        # The id alone would not do: a mail's job may be over and forgotten when this one is tried again.
+        with ctx.once(job_id, unknown="again") as mail:
+            if mail:
+                _enqueue(data, job_id, ctx)
+        jobs.append(job_id)
     return tuple(jobs)
+
+
+def _enqueue(data: dict[str, Any], job_id: str, ctx: Context) -> None:
+    options: Any = {"job_id": job_id, "correlation_id": ctx.job.correlation_id or None}
+    try:
+        ctx.client.enqueue_data("notification.email", data, **options)
+    except SubtypeNotFound as error:
+        raise Discard(
+            "the report is written, but nobody can be told: pip install chatgenius-jobs-notification"
+        ) from error
+    except InvalidPayload as error:
+        raise Discard(f"the report is written, but nobody can be told: {error}") from error
 
 
 def _variants(payload: Payload) -> list[str]:
