@@ -167,7 +167,7 @@ def test_a_plugin_is_written_as_a_strangers_would_be(plugin: Path) -> None:
         ]
 
     assert wrong("src", {"cgjobs"}) == []
-    assert wrong("tests", {"cgjobs", "cgjobs.testing", "cgjobs.demo.seed"}) == []  # the kit, and its data
+    assert wrong("tests", {"cgjobs", "cgjobs.testing"}) == []  # the kit
 
 
 def test_importing_the_package_loads_neither_rq_nor_a_plugin_nor_a_web_server() -> None:
