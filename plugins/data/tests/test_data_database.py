@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from cgjobs import Discard, JobCancelled, Retry
+from cgjobs import Discard, JobCancelled, JobTimeout, Retry
 from cgjobs_data import Database, Settings, failure, failures, sqlstate
+from cgjobs_data.engine import BEGAN
 
 NOTES = """CREATE TABLE notes (id VARCHAR(26) PRIMARY KEY, written TIMESTAMP NULL, body VARCHAR(100))"""
 
@@ -103,6 +105,16 @@ def test_a_statement_that_takes_too_long_is_stopped(db: Database) -> None:
     assert bodies(db) == ["first"]
 
 
+def test_the_timeout_is_each_statements_own(demo_database: Settings) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+    with Database(demo_database) as db:
+        for _ in range(2):  # the second time with the same connection
+            with db.reading("job-1", timeout=timedelta(minutes=1)) as connection:
+                connection.info[BEGAN] -= 3600  # as if the block had begun an hour ago
+
+                assert connection.scalar(text(f"{numbers} SELECT max(i) FROM n")) == 20_000
+
+
 def test_a_cancel_reaches_into_a_long_statement(db: Database) -> None:
     cancelled = threading.Event()
 
@@ -117,6 +129,45 @@ def test_a_cancel_reaches_into_a_long_statement(db: Database) -> None:
 
     assert time.monotonic() - began < 20
     assert bodies(db) == ["first"]
+
+
+def test_a_timeout_reaches_into_a_long_statement_and_stops_it_in_the_server(postgres: str) -> None:
+    ends: list[BaseException] = []
+    waiting = threading.Event()
+    with Database(Settings(url=postgres, preset="none")) as db:
+
+        def work() -> None:
+            try:
+                with db.writing("job-1") as connection:
+                    waiting.set()
+                    connection.execute(text(SLEEP["postgresql"]))
+            except BaseException as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        asked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(30)'"
+        )
+        with db.autocommit("look") as connection:
+            waiting.wait()
+            wait_until(lambda: connection.scalar(asked) == 1)
+            raise_in(thread, JobTimeout)  # as the worker does
+            thread.join(10)
+
+            assert [type(error) for error in ends] == [JobTimeout]
+            wait_until(lambda: connection.scalar(asked) == 0)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
 
 
 def test_a_wait_for_a_lock_is_given_up(db: Database) -> None:

@@ -62,7 +62,8 @@ def _ask(checks: Mapping[tuple[str, str], Check], patience: float) -> Iterator[F
         try:
             found[key] = each()
         except (Discard, Retry) as error:
-            found[key] = [Finding(key[0], "bad", f"{key[1]}: {error.reason}")]
+            words = error.reason if key[1] in error.reason else f"{key[1]}: {error.reason}"
+            found[key] = [Finding(key[0], "bad", words)]
         except Exception as error:  # a check that breaks is a finding too
             found[key] = [Finding(key[0], "bad", f"{key[1]}: {type(error).__name__}: {error}")]
 
