@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from cgjobs import Discard, JobCancelled, JobTimeout, Retry
 from cgjobs_data import Database, Settings, failure, failures, sqlstate
+from cgjobs_data.engine import BEGAN
 
 NOTES = """CREATE TABLE notes (id VARCHAR(26) PRIMARY KEY, written TIMESTAMP NULL, body VARCHAR(100))"""
 
@@ -102,6 +103,16 @@ def test_a_statement_that_takes_too_long_is_stopped(db: Database) -> None:
     assert sqlstate(caught.value) == "57014"
     assert isinstance(failure(caught.value), Retry)
     assert bodies(db) == ["first"]
+
+
+def test_the_timeout_is_each_statements_own(demo_database: Settings) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+    with Database(demo_database) as db:
+        for _ in range(2):  # the second time with the same connection
+            with db.reading("job-1", timeout=timedelta(minutes=1)) as connection:
+                connection.info[BEGAN] -= 3600  # as if the block had begun an hour ago
+
+                assert connection.scalar(text(f"{numbers} SELECT max(i) FROM n")) == 20_000
 
 
 def test_a_cancel_reaches_into_a_long_statement(db: Database) -> None:

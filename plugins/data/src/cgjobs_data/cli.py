@@ -17,7 +17,7 @@ from cgjobs.cli.session import Session, Shared, confirm
 from cgjobs_data.settings import Settings
 
 app = App(name="data", help="Check, prepare or seed the database that the jobs use.")
-_STATES = {"ok": "ready", "warn": "look", "bad": "missing"}
+_STATES = {"ok": "ready", "warn": "warning", "bad": "missing"}
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class Row:
 
     Args:
         subtype: What it is about: a subtype's full name, or a part of the database such as ``data.messages``.
-        state: ``ready``, ``look`` (it works, but), ``missing`` or ``unchecked``.
+        state: ``ready``, ``warning`` (it works, but), ``missing`` or ``unchecked``.
         what: What is so.
         advice: What to do.
     """

@@ -156,7 +156,7 @@ class Database:
             Discard: The table or needed columns are missing; all of them are named.
             Retry: The database does not answer.
         """
-        return self._find(lambda reflection, connection: reflection.entity(connection, name, needs))
+        return self._find(lambda reflection: reflection.entity(name, needs))
 
     def find(self, name: str, needs: Collection[str] = ()) -> Entity | None:
         """As `entity`, but None where the database has no such table."""
@@ -172,7 +172,7 @@ class Database:
             Discard: It is missing: `cgjobs data init` makes it.
             Retry: The database does not answer.
         """
-        return self._find(lambda reflection, connection: reflection.companion(connection, name))
+        return self._find(lambda reflection: reflection.companion(name))
 
     def find_companion(self, name: str) -> Entity | None:
         """As `companion`, but None where it is missing."""
@@ -203,19 +203,15 @@ class Database:
     ) -> None:
         self.close()
 
-    def _find(self, find: Callable[[Reflection, Connection], Entity]) -> Entity:
+    def _find(self, find: Callable[[Reflection], Entity]) -> Entity:
         """Look at what was reflected, and at the database when that is old or lacks something."""
-        with self._lock:
+        with self._lock, failures():
             age = time.monotonic() - self._reflected_at
             if self._reflection is not None and age < _FRESH:
                 with contextlib.suppress(Discard):
-                    return self._ask(self._reflection, find)
-            self._reflection, self._reflected_at = Reflection(self.settings), time.monotonic()
-            return self._ask(self._reflection, find)
-
-    def _ask(self, reflection: Reflection, find: Callable[[Reflection, Connection], Entity]) -> Entity:
-        with failures(), self._reader.connect() as connection:
-            return find(reflection, connection)
+                    return find(self._reflection)
+            self._reflection, self._reflected_at = Reflection(self.settings, self._reader), time.monotonic()
+            return find(self._reflection)
 
     def _refuse_missing_file(self) -> None:
         file = sqlite_file(self._url)

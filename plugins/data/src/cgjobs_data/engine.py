@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from cgjobs import Discard
 
 BEGIN = "cgjobs_begin"
 """The execution option that says how a transaction of SQLite begins; empty for none."""
+BEGAN = "cgjobs_began"
+"""In a connection to SQLite's ``info``: when its statement began, by the monotonic clock."""
 _DRIVERS = {
     "postgresql": ("postgresql+psycopg", "psycopg", "postgres"),
     "postgres": ("postgresql+psycopg", "psycopg", "postgres"),
@@ -120,5 +123,9 @@ def _sqlite_engine(url: URL, options: dict[str, Any], mode: str) -> Engine:
         chosen = connection.get_execution_options()
         if chosen.get("isolation_level") != "AUTOCOMMIT" and (words := chosen.get(BEGIN, "BEGIN")):
             connection.exec_driver_sql(words)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note_beginning(connection: Connection, *_: object) -> None:
+        connection.info[BEGAN] = time.monotonic()
 
     return engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -95,7 +96,8 @@ def push(payload: Push, ctx: Context) -> PushResult:
         now=now,
     )
     fan_out = _FanOut(ctx, settings.push, to, message)
-    for device in devices:
+    for number, device in enumerate(devices):
+        ctx.progress(number, len(devices))
         fan_out.send(device)
     outcomes = fan_out.finish()
     count = Counter(item.outcome for item in outcomes)
@@ -180,29 +182,42 @@ class _FanOut:
         settings = self._settings
         if not settings.configured:
             return self._ctx.use(PushOutbox, settings.outbox)
-        found = service(self._ctx, settings, kind)
+        try:
+            found = service(self._ctx.use, settings, kind)
+        except Discard as error:  # a key that is none, a missing extra: no fault of the device
+            raise CredentialsRefused(error.reason) from error
         if found is None:
             raise NotSent(f"there is no [plugins.notification.push.{kind}]")
         return found
 
 
-def service(ctx: Context, settings: PushSettings, kind: Kind) -> PushService | None:
-    """The service of a kind, opened once per worker; None when it is not configured."""
+def service(use: Callable[..., Any], settings: PushSettings, kind: Kind) -> PushService | None:
+    """The service of a kind; None when it is not configured.
+
+    Args:
+        use: Opens it: ``ctx.use`` once per worker.
+        settings: The services.
+        kind: Which one.
+
+    Raises:
+        Discard: Its key is none, or its extra is missing.
+    """
+    found: PushService | None = None
     # Imported here: without push messages nobody pays for httpx2 and cryptography.
     if kind == "webpush" and settings.webpush is not None:
         from cgjobs_notification.push.webpush import WebPush
 
-        return ctx.use(WebPush, settings.webpush)
+        found = use(WebPush, settings.webpush)
     if kind == "fcm" and settings.fcm is not None:
         from cgjobs_notification.push.fcm import Fcm
 
-        return ctx.use(Fcm, settings.fcm)
+        found = use(Fcm, settings.fcm)
     if kind == "apns" and settings.apns is not None:
         from cgjobs_notification.push.apns import Apns
 
-        return ctx.use(Apns, settings.apns)
+        found = use(Apns, settings.apns)
     if kind == "ntfy" and settings.ntfy is not None:
         from cgjobs_notification.push.ntfy import Ntfy
 
-        return ctx.use(Ntfy, settings.ntfy)
-    return None
+        found = use(Ntfy, settings.ntfy)
+    return found
