@@ -158,6 +158,23 @@ def test_a_mail_has_links_where_people_can_fetch_the_files(
     (mail,) = mails.jobs.values()
     assert "HTML: https://files.example.com/reports/usage-2026-10.html" in mail["message"]["text"]
     assert "attachments" not in mail
+    pictures = re.findall(r'<img src="([^"]+)"', mail["message"]["html"])
+    assert pictures == [
+        f"https://files.example.com/reports/usage-2026-10-{key}.png" for key in ("messages", "active_users")
+    ]
+    for url in pictures:
+        assert (tmp_path / "www" / url.rpartition("/")[2]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mail_about_nothing_says_so(demo_database: DataSettings) -> None:
+    mails = Mails()
+    params = Params(from_="2020-01-01", to="2020-02-01")
+
+    run(Usage(notify=("u1",), params=params), demo_database, mails)
+
+    (mail,) = mails.jobs.values()
+    assert "<b>Nothing happened</b>" in mail["message"]["html"]
+    assert not re.search(r"<(script|link|iframe|style)", mail["message"]["html"])
 
 
 def test_until_when_a_report_is_kept_is_said(demo_database: DataSettings) -> None:

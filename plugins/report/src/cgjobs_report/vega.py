@@ -112,7 +112,7 @@ def _specification(chart: Chart, width: int, height: int) -> dict[str, Any]:
         "width": width,
         "height": height,
         "background": None,
-        "padding": 2,
+        "padding": {"left": 6, "right": 4, "top": 2, "bottom": 2},
         "data": {"values": list(_values(chart, areas))},
         "layer": [{"mark": _mark(chart, areas)}, *_lonely(chart)],
         "encoding": {"x": _across(chart, width), "y": _up(chart), "color": color, **_extent(chart, areas)},
