@@ -249,7 +249,7 @@ def told(notices: Sequence[Notice], *, worked: bool) -> tuple[str, str]:
 
     Args:
         notices: What it said. A missing right has no code of its own, and words in any language.
-        worked: Whether the server has noted that it vacuumed the table: then a warning is about something else.
+        worked: Whether the server noted that it vacuumed the table: a warning is about something else then.
     """
     for notice in notices:
         if notice.severity == "WARNING":
