@@ -21,9 +21,9 @@ from cgjobs_cleanup.replica import Replica
 from cgjobs_cleanup.results import MessagesResult, MessagesSkipped
 from cgjobs_data import Database, failure, failures, sqlstate
 
-_SLOW, _QUICK = 0.1, 0.05
+_SLOW, _QUICK = 0.05, 0.025
 """Seconds: a batch that takes longer makes the next one smaller, a quicker one larger."""
-_SMALLEST = 50
+_FIRST, _SMALLEST = 500, 25
 _PATIENCE = 8
 _SHRINK = ("55P03", "57014", "40001", "40P01")
 """What says that a batch was in somebody's way: lock, statement stopped, serialization, deadlock."""
@@ -64,7 +64,7 @@ class Purge:
         self._state, self._dependents, self._advice = state, references.dependents, list(references.advice)
         self._archive, self._replica, self._clock, self._sleep = archive, replica, clock, sleep
         self._batch = Batch(db, rules, references.dependents, payload.mode, archive)
-        self._size = payload.batch_size
+        self._size = min(_FIRST, payload.batch_size)
         self._times: list[float] = []
         self._deadline = clock() + payload.max_duration.total_seconds()
 
