@@ -13,11 +13,11 @@ import pytest
 
 from cgjobs import Discard, JobCancelled, Retry, Snooze
 from cgjobs.testing import RecordingContext
-from cgjobs_data import Database
+from cgjobs_data import Database, Notice
 from cgjobs_data import Settings as DataSettings
 from cgjobs_maintenance import Settings, TablesVacuumed, Vacuum, postgres_vacuum
 from cgjobs_maintenance.handlers import vacuum
-from cgjobs_maintenance.postgres_vacuum import PostgresVacuum
+from cgjobs_maintenance.postgres_vacuum import PostgresVacuum, told
 from cgjobs_maintenance.results import TableVacuumed
 
 
@@ -321,3 +321,14 @@ def test_the_password_of_a_url_is_not_shown() -> None:
 
     assert "s3cret" not in repr(settings) + str(caught.value)
     assert attrs.fields_dict(Settings)["databases"].repr is False
+
+
+def test_a_warning_about_something_else_leaves_what_was_done_done() -> None:
+    odd = Notice("WARNING", "01000", "cutoff for removing and freezing tuples is far in the past")
+    denied = Notice("WARNING", "01000", "keine Berechtigung, überspringe »messages«")
+    locked = Notice("WARNING", "55P03", "skipping vacuum", "lock not available")
+
+    assert told([Notice("INFO", "00000", "finished"), odd], worked=True) == ("ok", odd.message)
+    assert told([denied], worked=False) == ("skipped_permission", denied.message)
+    assert told([locked], worked=False) == ("skipped_locked", "skipping vacuum lock not available")
+    assert told([], worked=False) == ("ok", "")

@@ -67,7 +67,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         _number(payload, to, settings),
         region=settings.region,
         countries=settings.countries,
-        strict=settings.strict,
+        strict=settings.provider != "outbox" if settings.strict is None else settings.strict,
     )
     parts = segments(payload.message)
     price = _price(payload, settings, number, parts)
