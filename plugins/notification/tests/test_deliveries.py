@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from cgjobs import Discard, OutcomeUnknown, Retry, Snooze
 from cgjobs.testing import RecordingContext
@@ -20,12 +21,12 @@ from cgjobs_notification.sms.handler import sms
 from plugins.notification.tests.chat import NOW, Chat, make_chat
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Ledgers"]:
     if request.param == "sqlite":
         made = Ledgers(request.getfixturevalue("chat"))
     else:
-        made = Ledgers(make_chat(request.getfixturevalue("postgres"), tmp_path))
+        made = Ledgers(make_chat(request.getfixturevalue(request.param), tmp_path))
     yield made
     made.database.close()
     made.chat.engine.dispose()
@@ -42,8 +43,10 @@ class Ledgers:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        query = "SELECT key, channel, destination, state, provider_id, detail, job_id FROM cgj_deliveries"
-        return self.chat.rows(query)
+        table = self.database.companion("deliveries")
+        with self.database.reading("test") as connection:
+            found = connection.execute(select(table.table).order_by(table["at"])).mappings()
+            return [{name: value for name, value in row.items() if name != "at"} for row in found]
 
 
 def deliver(

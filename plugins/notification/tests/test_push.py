@@ -90,6 +90,9 @@ def test_only_the_devices_that_failed_are_tried_again(chat: Chat, topics: Topics
 
     assert caught.value.after == timedelta(minutes=1)
     assert topics.seen == ["a", "b", "c", "b"]
+    if companions:
+        states = chat.rows("SELECT state FROM cgj_deliveries ORDER BY destination")
+        assert [row["state"] for row in states] == ["sent", "sent", "failed"]
     assert [(item.id, item.outcome, item.status) for item in result.devices] == [
         ("D-a", "sent", 200),
         ("D-b", "sent", 200),

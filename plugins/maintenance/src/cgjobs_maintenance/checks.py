@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from cgjobs import Discard, Finding, Retry
@@ -103,7 +104,7 @@ def _server(name: str, where: DataSettings) -> list[Finding]:
 
     from cgjobs_data import Database, failures
 
-    with Database(where) as database, failures():
+    with Database(where, patience=timedelta(seconds=2)) as database, failures():
         if database.dialect != "postgresql":
             return [Finding(VACUUM, "ok", f"database {name!r}: {database.dialect} at {database.place}")]
         with database.engine.connect() as connection:

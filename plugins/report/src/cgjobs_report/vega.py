@@ -62,7 +62,7 @@ def svg(chart: Chart, *, width: int = 820, height: int = 190) -> str:
     return _RUN.sub(_joined, _EMPTY.sub("", drawn))
 
 
-def png(chart: Chart, *, width: int = 820, height: int = 190) -> bytes:
+def png(chart: Chart, *, width: int = 560, height: int = 150) -> bytes:
     """Draw a chart at twice its size, for mail programs, which show no SVG."""
     import vl_convert
 

@@ -22,6 +22,7 @@ from cgjobs_notification.push.service import (
     Message,
     NotSent,
     PushService,
+    Sent,
 )
 from cgjobs_notification.push.settings import PushSettings
 from cgjobs_notification.recipient import Device
@@ -135,6 +136,9 @@ class _FanOut:
         except Retry as error:
             self._again.append(error)
             return
+        except CredentialsRefused as error:
+            self._refused[device.kind] = error.reason
+            return
         if outcome.outcome == "gone" and self._to.directory is not None:
             self._to.directory.disable(device, outcome.reason, self._message.now)
         self._outcomes.append(outcome)
@@ -161,22 +165,35 @@ class _FanOut:
         return tuple(self._outcomes)
 
     def _deliver(self, device: Device) -> DeviceOutcome:
-        delivery = Delivery(self._ctx, self._ledger, self._message.id, "push", device.id, on_unknown="retry")
         outcome = partial(DeviceOutcome, id=device.id, kind=device.kind)
-        with delivery:
-            if not delivery:
-                return outcome(outcome="sent", reason="in an earlier attempt")
-            try:
-                sent = self._service(device.kind).send(device, self._message)
-            except DeviceGone as error:
-                return outcome(outcome="gone", status=error.status, reason=error.reason)
-            except NotSent as error:
-                return outcome(outcome="failed", status=error.status, reason=error.reason)
-            except CredentialsRefused as error:
-                self._refused[device.kind] = error.reason
-                raise Retry(error.reason) from error  # nothing was sent; `finish` says what is to be done
-            delivery.provider_id = sent.provider_id
+        try:
+            sent = self._hand_over(device)
+        except DeviceGone as error:
+            return outcome(outcome="gone", status=error.status, reason=error.reason)
+        except NotSent as error:
+            return outcome(outcome="failed", status=error.status, reason=error.reason)
+        if sent is None:
+            return outcome(outcome="sent", reason="in an earlier attempt")
         return outcome(outcome="sent", status=sent.status, provider_id=sent.provider_id)
+
+    def _hand_over(self, device: Device) -> Sent | None:
+        """Give the message to the service; None when that was done before."""
+        service = self._service(device.kind)  # before anything is said to have begun
+        key = self._message.id
+        with Delivery(self._ctx, self._ledger, key, "push", device.id, on_unknown="retry") as delivery:
+            if not delivery:
+                return None
+            try:
+                sent = service.send(device, self._message)
+                delivery.provider_id = sent.provider_id
+                return sent
+            except NotSent as error:
+                delivery.fail(error.reason)
+                refusal: Exception = error
+            except CredentialsRefused as error:
+                delivery.give_up()
+                refusal = error
+        raise refusal
 
     def _service(self, kind: Kind) -> PushService:
         settings = self._settings
