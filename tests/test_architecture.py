@@ -166,8 +166,9 @@ def test_a_plugin_is_written_as_a_strangers_would_be(plugin: Path) -> None:
             if module.split(".")[0] == "cgjobs" and module not in allowed
         ]
 
-    assert wrong("src", {"cgjobs"}) == []
-    assert wrong("tests", {"cgjobs", "cgjobs.testing", "cgjobs.demo.seed"}) == []  # the kit, and its data
+    # A plugin's commands speak as cgjobs' own do; docs/reference/hooks.md names these two modules.
+    assert wrong("src", {"cgjobs", "cgjobs.cli.session", "cgjobs.cli.output"}) == []
+    assert wrong("tests", {"cgjobs", "cgjobs.testing"}) == []
 
 
 def test_importing_the_package_loads_neither_rq_nor_a_plugin_nor_a_web_server() -> None:

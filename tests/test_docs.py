@@ -161,14 +161,20 @@ def test_no_page_names_a_command_an_option_or_a_metric_that_does_not_exist(redis
     for page in PAGES:
         text = page.read_text("utf-8")
         for word in set(re.findall(r"(?<![\w.{/])cgjobs_[a-z_]+(?![\w.]*/)", text)):
-            package = word in {"cgjobs_slack", "cgjobs_greeting", "cgjobs_cleanup", "cgjobs_notification"}
+            package = word in {
+                "cgjobs_slack",
+                "cgjobs_greeting",
+                "cgjobs_cleanup",
+                "cgjobs_data",
+                "cgjobs_notification",
+            }
             if word not in names and not package:
                 wrong.append(f"{relative(page)}: {word}")
         for words in re.findall(r"`cgjobs ([a-z][^`]*)`", text):
             first, second = (*words.split(), "", "")[:2]
             command = f"{first} {second}" if f"{first} {second}" in known else first
             flags = {word.partition("=")[0] for word in words.split() if word.startswith("--")}
-            if words in {"job", "queue", "config"}:
+            if words in {"job", "queue", "config", "data"}:
                 continue  # a noun with commands of its own
             everywhere = {"--help", "--config", "--debug", *(flags if command == "enqueue" else ())}
             if command not in known or flags - known[command] - everywhere:
@@ -531,6 +537,8 @@ def command_tree() -> dict[tuple[str, ...], set[str]]:
     root = cyclopts.App(default_parameter=cyclopts.Parameter(negative=()))
     for name, (target, _) in cli._COMMANDS.items():
         root.command(f"cgjobs.cli.{target}", name=name)
+    for name, command in cgjobs.plugins.load(read_settings=lambda name, cls: None).commands.items():
+        root.command(command.target, name=name)
     walk(root, ())
     found["enqueue",] = {*JOB_OPTIONS, *_OUR_OPTIONS, *_OUR_FLAGS, "--bulk", "--spread"}
     return found

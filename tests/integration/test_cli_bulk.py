@@ -136,16 +136,16 @@ def test_ctrl_c_ends_after_the_present_part_and_says_how_far_it_came(
     ended = cgjobs("jobs", "cancel", "--yes")
 
     assert ended.code == 130
-    assert ended.out == "250 jobs cancelled\n"
-    assert "stopped; 350 jobs are as before" in ended.err
-    assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 350
+    assert ended.out == "150 jobs cancelled\n"
+    assert "stopped; 450 jobs are as before" in ended.err
+    assert cgjobs("queue", "stats", "shop", "--json").json["waiting"] == 450
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_broker_that_goes_away_midway_leaves_what_was_moved_and_says_so(
     cgjobs: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orders(cgjobs, 300)
+    orders(cgjobs, 200)
     move_part, calls = jobs_bulk.move_part, []
 
     def away(*arguments: Any) -> Any:
@@ -158,4 +158,4 @@ def test_a_broker_that_goes_away_midway_leaves_what_was_moved_and_says_so(
     ended = cgjobs("jobs", "cancel", "--yes")
 
     assert ended.code == 3
-    assert "250 of 300 jobs cancelled; of the next 50 any may be" in ended.err
+    assert "150 of 200 jobs cancelled; of the next 50 any may be" in ended.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ class Desk:
 
     def __init__(self, at: datetime = NOON + timedelta(minutes=10)) -> None:
         self.at, self.ticks, self.runs = at, 0.0, list[Run]()
+        self.sent: list[Call[Any]] = []
         self.recorder = Recorder(
             self._send,
             {"work": 4},
@@ -36,10 +38,16 @@ class Desk:
             timedelta(days=35),
             clock=lambda: self.at.timestamp(),
             ticks=lambda: self.ticks,
+            every=timedelta(milliseconds=1),
         )
 
     async def _send(self, call: Call[Any]) -> Any:
-        raise AssertionError(call)
+        """A broker whose clock is an hour ahead, with three jobs that wait."""
+        self.sent.append(call)
+        if call.commands[0][1].endswith("history"):
+            return int((self.at + timedelta(hours=1)).timestamp() * 1000)
+        stats = QueueStats(waiting=3, active=0, completed=0, failed=0, delayed=0, paused=False)
+        return {"work": QueueReading(stats, None)}
 
     def settle(self, kind: str = "completed", us: int = 0, error: str = "", **claimed: Any) -> None:
         job = attrs.evolve(CLAIMED, **claimed)
@@ -159,6 +167,30 @@ def test_jobs_that_never_ran_are_told_from_those_whose_worker_died() -> None:
         desk.recorder.heard(event)
 
     assert desk.taken()[0, ""] == {"lost": 2, "dropped": 1, "slots": 0}
+
+
+def test_it_is_written_regularly_by_the_brokers_clock_with_a_look_at_the_queues() -> None:
+    async def write_for_a_while(desk: Desk) -> None:
+        writing = asyncio.create_task(desk.recorder.write_regularly())
+        while len(desk.sent) < 6:
+            await asyncio.sleep(0)
+        writing.cancel()
+
+    desk = Desk()
+    asyncio.run(write_for_a_while(desk))
+    desk.settle()
+
+    names = [call.commands[0][1].partition("_")[2] for call in desk.sent[:5]]
+    assert names == ["history", "history", "history", "stats", "history"]
+    rows = json.loads(desk.sent[4].commands[0][-1])
+    assert [
+        HOUR + 1,
+        "work",
+        "",
+        {"samples": 1, "waiting": 3, "slots": 0},
+        {"waiting_most": 3, "oldest": 0},
+    ] in rows
+    assert desk.taken()[1, "work.note"]["completed"] == 1
 
 
 def test_queues_are_looked_at() -> None:

@@ -32,7 +32,7 @@ USUAL: dict[OperatorMove, tuple[JobState, ...]] = {
 }
 """Those that are meant when nothing else is said."""
 SAMPLES = 5
-PART = 250
+PART = 150
 """So many jobs are moved in one call, for some 10 ms."""
 
 
@@ -74,7 +74,7 @@ class Chosen:
         return sum(len(ids) for _, ids in self.groups)
 
     def parts(self) -> Iterator[tuple[JobState, Sequence[str]]]:
-        """At most 250 ids of one state at a time."""
+        """At most 150 ids of one state at a time."""
         for state, ids in self.groups:
             for start in range(0, len(ids), PART):
                 yield state, ids[start : start + PART]

@@ -87,7 +87,7 @@ class Queue:
     ) -> BulkResult:
         """Give all ended jobs that are wanted all their attempts again, in the order in which they ended.
 
-        All are found first, then moved 250 in a call: what ends midway has moved a part of them.
+        All are found first, then moved 150 in a call: what ends midway has moved a part of them.
 
         Args:
             states: Those in these: failed, completed, cancelled.

@@ -21,7 +21,7 @@ from cgjobs.event import Event
 from cgjobs.history import GROWTH, MOST_BUCKETS
 from cgjobs.running import Run
 
-_WRITTEN = 5.0  # seconds between two writes
+_WRITTEN = timedelta(seconds=5)
 _LOOKED = 3  # at each such write the queues are looked at
 _LARGEST = 64  # characters of an error's class
 _MINUTES = 1000  # remembered
@@ -80,6 +80,7 @@ class Recorder:
         keep: How long an hour is kept; zero records nothing.
         clock: Seconds since the epoch; `write` learns how far the broker's clock is from it.
         ticks: Seconds that only grow, those of `Run.started`.
+        every: Time between two writes; at each third one the queues are looked at.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Recorder:
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.perf_counter,
+        every: timedelta = _WRITTEN,
     ) -> None:
         self._send, self._places, self._runs, self._keep = send, places, runs, keep
         self._clock, self._ticks, self._ahead = clock, ticks, 0.0
@@ -99,7 +101,7 @@ class Recorder:
         self._most: defaultdict[Cell, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._minutes: dict[str, float] = {}  # begins of those minutes that were read last
         self._counted: dict[str, int] = {}  # of what runs: the us that have been counted as busy
-        self._since = ticks()
+        self._since, self._every = ticks(), every.total_seconds()
 
     @property
     def on(self) -> bool:
@@ -180,7 +182,7 @@ class Recorder:
         await self._ask_time()
         turns = 0
         while True:
-            await asyncio.sleep(_WRITTEN)
+            await asyncio.sleep(self._every)
             turns += 1
             if turns % _LOOKED == 0:
                 self.looked(await self._send(reads.stats(self._places)))

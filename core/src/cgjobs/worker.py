@@ -249,7 +249,8 @@ class Worker:
         tell_set_aside(turn.set_aside, self._tell)
         tell_dropped(turn.dropped, self._tell)
         refused = set(turn.refused)
-        self._recorder.settled(item for item in batch if item[0].claimed.id not in refused)
+        accepted = [item for item in batch if item[0].claimed.id not in refused] if refused else batch
+        self._recorder.settled(accepted)
         for run, settlement in batch:
             tell_settled(run, settlement, stale=run.claimed.id in refused, tell=self._tell)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +13,9 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from cgjobs import Discard, JobCancelled, Retry
+from cgjobs import Discard, JobCancelled, JobTimeout, Retry
 from cgjobs_data import Database, Settings, failure, failures, sqlstate
+from cgjobs_data.engine import BEGAN
 
 NOTES = """CREATE TABLE notes (id VARCHAR(26) PRIMARY KEY, written TIMESTAMP NULL, body VARCHAR(100))"""
 
@@ -103,6 +106,16 @@ def test_a_statement_that_takes_too_long_is_stopped(db: Database) -> None:
     assert bodies(db) == ["first"]
 
 
+def test_the_timeout_is_each_statements_own(demo_database: Settings) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+    with Database(demo_database) as db:
+        for _ in range(2):  # the second time with the same connection
+            with db.reading("job-1", timeout=timedelta(minutes=1)) as connection:
+                connection.info[BEGAN] -= 3600  # as if the block had begun an hour ago
+
+                assert connection.scalar(text(f"{numbers} SELECT max(i) FROM n")) == 20_000
+
+
 def test_a_cancel_reaches_into_a_long_statement(db: Database) -> None:
     cancelled = threading.Event()
 
@@ -119,6 +132,45 @@ def test_a_cancel_reaches_into_a_long_statement(db: Database) -> None:
     assert bodies(db) == ["first"]
 
 
+def test_a_timeout_reaches_into_a_long_statement_and_stops_it_in_the_server(postgres: str) -> None:
+    ends: list[BaseException] = []
+    waiting = threading.Event()
+    with Database(Settings(url=postgres, preset="none")) as db:
+
+        def work() -> None:
+            try:
+                with db.writing("job-1") as connection:
+                    waiting.set()
+                    connection.execute(text(SLEEP["postgresql"]))
+            except BaseException as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        asked = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(30)'"
+        )
+        with db.autocommit("look") as connection:
+            waiting.wait()
+            wait_until(lambda: connection.scalar(asked) == 1)
+            raise_in(thread, JobTimeout)  # as the worker does
+            thread.join(10)
+
+            assert [type(error) for error in ends] == [JobTimeout]
+            wait_until(lambda: connection.scalar(asked) == 0)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    assert thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error))
+
+
 def test_a_wait_for_a_lock_is_given_up(db: Database) -> None:
     notes = db.entity("messages")
     with db.writing("job-1") as first:
@@ -132,6 +184,7 @@ def test_a_wait_for_a_lock_is_given_up(db: Database) -> None:
     assert sqlstate(caught.value) == "55P03"
     assert isinstance(failure(caught.value), Retry)
     assert bodies(db) == ["changed"]
+    assert_as_opened(db)
 
 
 def test_settings_of_a_block_do_not_outlive_it(db: Database) -> None:
@@ -139,16 +192,23 @@ def test_settings_of_a_block_do_not_outlive_it(db: Database) -> None:
         with block("job-1", lock_timeout=timedelta(seconds=1), statement_timeout=timedelta(seconds=1)):
             pass
 
-    with db.autocommit("job-2") as connection:
-        match db.dialect:
-            case "postgresql":
-                assert connection.scalar(text("SHOW statement_timeout")) == "0"
-                assert connection.scalar(text("SHOW lock_timeout")) == "0"
-            case "mysql":
-                assert connection.scalar(text("SELECT @@max_statement_time")) == 0
-                assert connection.scalar(text("SELECT @@innodb_lock_wait_timeout")) == 50
-            case _:
-                assert connection.scalar(text("PRAGMA busy_timeout")) == 5000
+    assert_as_opened(db)
+
+
+def assert_as_opened(db: Database) -> None:
+    """All connections of the pool have no timeouts but the database's own."""
+    with contextlib.ExitStack() as lent:
+        for _ in range(db.settings.pool):
+            connection = lent.enter_context(db.autocommit("job-2"))
+            match db.dialect:
+                case "postgresql":
+                    assert connection.scalar(text("SHOW statement_timeout")) == "0"
+                    assert connection.scalar(text("SHOW lock_timeout")) == "0"
+                case "mysql":
+                    assert connection.scalar(text("SELECT @@max_statement_time")) == 0
+                    assert connection.scalar(text("SELECT @@innodb_lock_wait_timeout")) == 50
+                case _:
+                    assert connection.scalar(text("PRAGMA busy_timeout")) == 5000
 
 
 def test_times_come_back_as_they_were_written(db: Database) -> None:

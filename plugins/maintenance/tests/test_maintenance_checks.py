@@ -49,7 +49,8 @@ def test_files_are_looked_at(tmp_path: Path) -> None:
     good = tmp_path / "good.db"
     good.write_bytes(b"x" * 100)
 
-    found = findings(Settings(databases={"good": good, "gone": tmp_path / "gone.db"}))
+    databases = {"good": good, "gone": tmp_path / "gone.db"}
+    found = findings(Settings(databases=databases), patience=60)
 
     assert [(each.level, each.message) for each in found if each.check == VACUUM] == [
         ("ok", "database 'good': SQLite, 100 bytes"),
@@ -65,7 +66,7 @@ def test_caches_are_looked_at(cache_url: str, tmp_path: Path) -> None:
         "nowhere": CacheTarget(directory=tmp_path / "nowhere"),
     }
 
-    found = [each for each in findings(Settings(caches=caches)) if each.check == CACHE]
+    found = [each for each in findings(Settings(caches=caches), patience=60) if each.check == CACHE]
 
     assert [each.level for each in found] == ["ok", "bad", "ok", "bad"]
     assert found[0].message == "cache 'there': 1 server, 0 keys, noeviction"
@@ -79,7 +80,7 @@ def test_tables_that_are_not_the_accounts_are_told(postgres: str) -> None:
         db.execute("CREATE TABLE messages (id int)")
     stranger = postgres.replace("postgres:@", "cgj_chk:@")
 
-    found = findings(Settings(databases={"ours": postgres, "theirs": stranger}), patience=30)
+    found = findings(Settings(databases={"ours": postgres, "theirs": stranger}), patience=60)
 
     assert [each.level for each in found if each.check == VACUUM] == ["ok", "warn"]
     assert "1 of its tables are not the account's" in found[-1].message
@@ -92,14 +93,14 @@ def test_what_hangs_holds_up_nothing() -> None:
 
         found = findings(Settings(caches={"silent": CacheTarget(place, prefixes=("a:",))}), patience=0.2)
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5  # it would wait for 5 s for each reply
     assert of(found, CACHE).message == "cache 'silent' did not answer within 0.2 s"
 
 
 def test_search_servers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(search={"messages": SearchTarget("http://127.0.0.1:1")})
 
-    away = of(findings(settings), REINDEX)
+    away = of(findings(settings, patience=60), REINDEX)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     missing = of(findings(settings), REINDEX)
 

@@ -13,11 +13,11 @@ import pytest
 
 from cgjobs import Discard, JobCancelled, Retry, Snooze
 from cgjobs.testing import RecordingContext
-from cgjobs_data import Database
+from cgjobs_data import Database, Notice
 from cgjobs_data import Settings as DataSettings
-from cgjobs_maintenance import Settings, TablesVacuumed, Vacuum
+from cgjobs_maintenance import Settings, TablesVacuumed, Vacuum, postgres_vacuum
 from cgjobs_maintenance.handlers import vacuum
-from cgjobs_maintenance.postgres_vacuum import PostgresVacuum
+from cgjobs_maintenance.postgres_vacuum import PostgresVacuum, told
 from cgjobs_maintenance.results import TableVacuumed
 
 
@@ -72,16 +72,20 @@ def test_dead_rows_go_and_the_counts_are_told(postgres: str) -> None:
     assert ctx.lines[-1].event == "tables_vacuumed"
 
 
-def test_auto_takes_the_tables_that_have_many_dead_rows(postgres: str) -> None:
+def test_auto_takes_the_tables_that_have_many_dead_rows(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_vacuum, "_AUTO_ROWS", 1_000)  # a tenth, to be quick
     fill(postgres, "few", 1_000)
-    fill(postgres, "many", 14_000)
-    fill(postgres, "spread", 110_000, keep=110_001)
+    fill(postgres, "many", 1_400)
+    fill(postgres, "more", 2_000, keep=2_001)
+    fill(postgres, "spread", 1_100, keep=1_101)
     with connected(postgres) as db:
-        db.execute("INSERT INTO spread SELECT n, '' FROM generate_series(200000, 400000) n")
+        db.execute("INSERT INTO spread SELECT n, '' FROM generate_series(2000, 20000) n")
 
     names = [table.name for table in run(postgres).tables]
 
-    assert names == ["public.spread", "public.many"]
+    assert names == ["public.more", "public.many"]
 
 
 def test_a_table_that_there_is_not_is_named_with_all_others_before_anything_is_done(postgres: str) -> None:
@@ -317,3 +321,14 @@ def test_the_password_of_a_url_is_not_shown() -> None:
 
     assert "s3cret" not in repr(settings) + str(caught.value)
     assert attrs.fields_dict(Settings)["databases"].repr is False
+
+
+def test_a_warning_about_something_else_leaves_what_was_done_done() -> None:
+    odd = Notice("WARNING", "01000", "cutoff for removing and freezing tuples is far in the past")
+    denied = Notice("WARNING", "01000", "keine Berechtigung, überspringe »messages«")
+    locked = Notice("WARNING", "55P03", "skipping vacuum", "lock not available")
+
+    assert told([Notice("INFO", "00000", "finished"), odd], worked=True) == ("ok", odd.message)
+    assert told([denied], worked=False) == ("skipped_permission", denied.message)
+    assert told([locked], worked=False) == ("skipped_locked", "skipping vacuum lock not available")
+    assert told([], worked=False) == ("ok", "")

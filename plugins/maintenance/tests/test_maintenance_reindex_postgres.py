@@ -13,7 +13,7 @@ import pytest
 from cgjobs import Discard, JobCancelled, Retry
 from cgjobs.testing import RecordingContext
 from cgjobs_data import Settings as DataSettings
-from cgjobs_maintenance import Reindex, ReindexResult, Settings
+from cgjobs_maintenance import Reindex, ReindexResult, Settings, postgres_reindex
 from cgjobs_maintenance.handlers import reindex
 
 
@@ -127,12 +127,13 @@ def test_who_it_waits_for_is_told(app: str) -> None:
     assert any("waiting for writers" in report.message for report in ctx.reports)
 
 
-def test_auto_takes_invalid_and_bloated_indexes(app: str) -> None:
+def test_auto_takes_invalid_and_bloated_indexes(app: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_reindex, "_AUTO_PAGES", 128)  # a tenth, to be quick
     with connected(app) as db:
         db.execute("CREATE TABLE big (id int, pad int) WITH (autovacuum_enabled = false)")
         db.execute("CREATE INDEX big_id ON big (id)")
         db.execute("CREATE INDEX big_pad ON big (pad)")
-        db.execute("INSERT INTO big SELECT n, 1 FROM generate_series(1, 650000) n")
+        db.execute("INSERT INTO big SELECT n, 1 FROM generate_series(1, 65000) n")
         db.execute("DELETE FROM big WHERE id % 10 > 0")
         db.execute("VACUUM ANALYZE big")
         db.execute("INSERT INTO messages VALUES (5000, 7, '')")

@@ -176,6 +176,49 @@ def test_documents_that_the_mapping_refuses_end_the_job_and_nothing_is_swapped(
     assert list(server.indexes) == ["old"]
 
 
+def test_no_payload_deletes_an_index_that_the_job_did_not_make(server: Search, chat: DataSettings) -> None:
+    server.indexes["old"] = Index({})
+    server.indexes["payroll"] = Index({})
+    server.aliases["messages"] = {"old"}
+    jobs = Jobs()
+
+    with context(server, chat, jobs=jobs) as ctx:
+        result: ReindexResult = reindex(Reindex("messages"), ctx)
+    for name in ("payroll", "messages_v1", "messages_v*", "*"):
+        with pytest.raises(Discard, match="is none that this job makes for 'messages'"):
+            run(server, chat, Reindex("messages", drop_index=name))
+
+    assert (result.old_index, jobs.enqueued) == ("old", [])
+    assert "search_index_left" in [line.event for line in ctx.lines]
+    assert {"old", "payroll"} <= set(server.indexes)
+
+
+def test_an_attempt_after_the_swap_takes_search_away_from_nobody(server: Search, chat: DataSettings) -> None:
+    first = run(server, chat)
+    server.calls.clear()
+
+    again = run(server, chat)  # the same job, whose checkpoint was lost
+
+    assert again.indexes[0].name == first.indexes[0].name
+    assert not [call for call in server.calls if call.startswith(("DELETE", "PUT"))]
+    assert again.count_index == rows(chat)
+
+
+def test_the_old_index_is_known_to_a_job_of_its_own_before_the_swap(
+    server: Search, chat: DataSettings
+) -> None:
+    old = run(server, chat).indexes[0].name
+    server.down["_aliases"] = 503
+    jobs = Jobs()
+
+    with pytest.raises(Retry):
+        run(server, chat, at=FIRST + timedelta(days=7), jobs=jobs)
+
+    assert [payload.drop_index for payload, _ in jobs.enqueued] == [old]
+    server.down.clear()
+    assert run(server, chat, jobs.enqueued[0][0]).indexes[0].outcome == "in_use"
+
+
 def test_counts_that_differ_too_much_end_the_job_and_nothing_is_swapped(
     server: Search, chat: DataSettings
 ) -> None:

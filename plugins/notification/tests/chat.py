@@ -14,6 +14,8 @@ from cgjobs.testing import RecordingContext
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data.companion import metadata
 from cgjobs_notification import Settings
+from cgjobs_notification.push.settings import PushSettings
+from cgjobs_notification.sms.settings import SmsSettings
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _USERS = """
@@ -28,6 +30,7 @@ class Chat:
 
     data: DataSettings
     engine: Engine
+    state: Path
 
     def add(self, table: str, *rows: Mapping[str, Any]) -> None:
         """Insert rows; a table's name without ``cgj_``."""
@@ -54,14 +57,24 @@ class Chat:
             connection.execute(text(query))
 
     def context(self, settings: Settings | None = None, **options: Any) -> RecordingContext:
-        """The context of a job."""
-        return RecordingContext(settings=[settings or Settings(), self.data], **options)
+        """The context of a job; without settings its messages end in files of the test's own."""
+        own = Settings(
+            outbox=self.state / "outbox",
+            push=PushSettings(outbox=self.state / "outbox-push"),
+            sms=SmsSettings(outbox=self.state / "outbox-sms"),
+        )
+        return RecordingContext(settings=[settings or own, self.data], **options)
 
 
-def make_chat(url: str, *, companions: bool = True, users: Iterable[str] = ("ada",)) -> Chat:
+def open_chat(url: str, state: Path) -> Chat:
+    """A database whose tables are there."""
+    data = DataSettings(url=url, preset="chatgenius-head", tables={"users": {"phone": "phone"}})
+    return Chat(data, create_engine(_driver(url)), state)
+
+
+def make_chat(url: str, state: Path, *, companions: bool = True, users: Iterable[str] = ("ada",)) -> Chat:
     """Make the tables in an empty database."""
-    tables = {"users": {"phone": "phone"}}
-    chat = Chat(DataSettings(url=url, preset="chatgenius-head", tables=tables), create_engine(_driver(url)))
+    chat = open_chat(url, state)
     chat.run(_USERS)
     if companions:
         metadata("cgj_").create_all(chat.engine)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from plugins.notification.tests.chat import Chat, make_chat, sqlite_url
+from plugins.notification.tests.chat import Chat, make_chat, open_chat, sqlite_url
 from plugins.notification.tests.loopback import Replies, http_server
 
 
@@ -19,10 +20,19 @@ def serve() -> Iterator[Callable[[], Replies]]:
         yield lambda: stack.enter_context(http_server())
 
 
+@pytest.fixture(scope="session")
+def chat_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of `chat`, made once."""
+    path = tmp_path_factory.mktemp("chat") / "chat.db"
+    make_chat(sqlite_url(path), path.parent).engine.dispose()
+    return path
+
+
 @pytest.fixture
-def chat(tmp_path: Path) -> Iterator[Chat]:
+def chat(chat_template: Path, tmp_path: Path) -> Iterator[Chat]:
     """A database with one user, ``ada``, and all companion tables."""
-    made = make_chat(sqlite_url(tmp_path / "chat.db"))
+    path = shutil.copyfile(chat_template, tmp_path / "chat.db")
+    made = open_chat(sqlite_url(path), tmp_path)
     yield made
     made.engine.dispose()
 
@@ -30,6 +40,6 @@ def chat(tmp_path: Path) -> Iterator[Chat]:
 @pytest.fixture
 def bare_chat(tmp_path: Path) -> Iterator[Chat]:
     """The same without companion tables."""
-    made = make_chat(sqlite_url(tmp_path / "bare.db"), companions=False)
+    made = make_chat(sqlite_url(tmp_path / "bare.db"), tmp_path, companions=False)
     yield made
     made.engine.dispose()

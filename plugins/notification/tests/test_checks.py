@@ -14,7 +14,7 @@ from cgjobs_data import Settings as DataSettings
 from cgjobs_notification import Settings
 from cgjobs_notification.checks import check
 from cgjobs_notification.mail.settings import Smtp
-from cgjobs_notification.push.settings import FcmSettings, NtfySettings, PushSettings
+from cgjobs_notification.push.settings import FcmSettings, NtfySettings, PushSettings, WebPushSettings
 from cgjobs_notification.sms.settings import Smpp, SmsSettings
 from plugins.notification.tests.chat import Chat
 from plugins.notification.tests.loopback import Replies
@@ -99,6 +99,15 @@ def test_a_missing_file_is_named(chat: Chat, tmp_path: Path) -> None:
     bad = lines(Settings(push=PushSettings(fcm=account)), chat.data, "bad")
 
     assert any("account.json" in line for line in bad)
+
+
+def test_a_key_that_is_none_is_found_before_the_first_message(chat: Chat) -> None:
+    browsers = WebPushSettings(private_key="c2VjcmV0", contact="mailto:a@b.example")
+
+    (line,) = lines(Settings(push=PushSettings(webpush=browsers)), chat.data, "bad")
+
+    assert "VAPID" in line
+    assert "c2VjcmV0" not in line
 
 
 def test_missing_companion_tables_are_named_with_what_is_lost(bare_chat: Chat) -> None:

@@ -1,25 +1,32 @@
 """One message to one destination is sent once: the table of deliveries, and the marks where there is none."""
 
 import threading
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from cgjobs import Discard, OutcomeUnknown, Retry, Snooze
 from cgjobs.testing import RecordingContext
 from cgjobs_data import Database
+from cgjobs_notification import Sms
 from cgjobs_notification.delivery import Delivery, Ledger, Marks
 from cgjobs_notification.ledger import STALE, TableLedger
+from cgjobs_notification.sms.handler import sms
 from plugins.notification.tests.chat import NOW, Chat, make_chat
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledgers(request: pytest.FixtureRequest) -> Iterator["Ledgers"]:
-    chat = request.getfixturevalue("chat") if request.param == "sqlite" else None
-    made = Ledgers(chat or make_chat(request.getfixturevalue("postgres")))
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["Ledgers"]:
+    if request.param == "sqlite":
+        made = Ledgers(request.getfixturevalue("chat"))
+    else:
+        made = Ledgers(make_chat(request.getfixturevalue(request.param), tmp_path))
     yield made
     made.database.close()
     made.chat.engine.dispose()
@@ -36,8 +43,10 @@ class Ledgers:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        query = "SELECT key, channel, destination, state, provider_id, detail, job_id FROM cgj_deliveries"
-        return self.chat.rows(query)
+        table = self.database.companion("deliveries")
+        with self.database.reading("test") as connection:
+            found = connection.execute(select(table.table).order_by(table["at"])).mappings()
+            return [{name: value for name, value in row.items() if name != "at"} for row in found]
 
 
 def deliver(
@@ -167,6 +176,34 @@ def test_messages_of_the_last_hour_are_counted(ledgers: Ledgers) -> None:
     since = NOW + timedelta(minutes=80) - timedelta(hours=1)
     assert ledger.sent_since("sms", since) == ledger.sent_since("sms", since, "D") == 2
     assert ledger.sent_since("sms", since, "E") == ledger.sent_since("email", since) == 0
+
+
+def test_old_deliveries_are_deleted_the_oldest_first(ledgers: Ledgers) -> None:
+    for days in range(5):
+        ledger = ledgers.of(after=timedelta(days=days))
+        with Delivery(RecordingContext(), ledger, f"K{days}", "sms", "D", on_unknown="stop"):
+            pass
+    ledger = ledgers.of()
+
+    assert ledger.purge(NOW + timedelta(days=3), most=2) == 2
+    assert [row["key"] for row in ledgers.rows] == ["K2", "K3", "K4"]
+    assert ledger.purge(NOW + timedelta(days=3)) == 1
+    assert ledger.purge(NOW + timedelta(days=3)) == 0
+
+
+def test_some_jobs_delete_what_is_older_than_the_settings_say(chat: Chat) -> None:
+    row = {"key": "K", "channel": "sms", "destination": "D", "state": "sent", "job_id": "J"}
+    chat.add("deliveries", row | {"at": "2020-01-01T00:00:00.000Z"})
+    job = next(f"J{n}" for n in range(5_000) if zlib.crc32(f"J{n}".encode()) % 500 == 0)
+    payload = Sms(user_id="ada", message="Hi")
+    with chat.context(job_id="J1") as ctx:
+        sms(payload, ctx)
+    before = len(chat.rows("SELECT * FROM cgj_deliveries"))
+    with chat.context(job_id=job) as ctx:
+        sms(payload, ctx)
+
+    assert before == 2
+    assert {row["key"] for row in chat.rows("SELECT * FROM cgj_deliveries")} == {"J1", job}
 
 
 # Without the table

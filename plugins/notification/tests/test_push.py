@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cgjobs import Discard, Retry
+from cgjobs import Discard, JobCancelled, Retry
 from cgjobs_notification import Note, Push, PushResult, Settings
 from cgjobs_notification.push.handler import push
 from cgjobs_notification.push.settings import NtfySettings, PushSettings, WebPushSettings
@@ -90,6 +90,9 @@ def test_only_the_devices_that_failed_are_tried_again(chat: Chat, topics: Topics
 
     assert caught.value.after == timedelta(minutes=1)
     assert topics.seen == ["a", "b", "c", "b"]
+    if companions:
+        states = chat.rows("SELECT state FROM cgj_deliveries ORDER BY destination")
+        assert [row["state"] for row in states] == ["sent", "sent", "failed"]
     assert [(item.id, item.outcome, item.status) for item in result.devices] == [
         ("D-a", "sent", 200),
         ("D-b", "sent", 200),
@@ -176,6 +179,26 @@ def test_wrong_credentials_fail_the_job_disable_nothing_and_the_other_services_g
     assert topics.seen == ["a"]
     assert chat.rows("SELECT id FROM cgj_push_subscriptions WHERE disabled_at IS NOT NULL") == []
     assert [line.event for line in ctx.lines if line.level == "error"] == ["push_credentials_refused"]
+
+
+def test_a_key_that_is_none_is_no_fault_of_a_device(chat: Chat, topics: Topics) -> None:
+    browser(chat, "https://fcm.googleapis.com/1")
+    subscribe(chat, "a")
+    ctx = chat.context(with_browsers(topics, private_key="c2VjcmV0"))
+    with ctx, pytest.raises(Discard, match=r"VAPID.*no device was disabled"):
+        push(HI, ctx)
+
+    assert topics.seen == ["a"]
+    assert chat.rows("SELECT id FROM cgj_push_subscriptions WHERE disabled_at IS NOT NULL") == []
+    assert [row["state"] for row in chat.rows("SELECT state FROM cgj_deliveries")] == ["sent"]
+
+
+def test_a_job_that_is_cancelled_ends_between_two_devices(chat: Chat, topics: Topics) -> None:
+    subscribe(chat, "a", "b", "c")
+    with chat.context(settings(topics), cancel_after=2) as ctx, pytest.raises(JobCancelled):
+        push(HI, ctx)
+
+    assert topics.seen == ["a"]
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1/", "https://169.254.169.254/latest/meta-data/"])

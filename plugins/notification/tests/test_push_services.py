@@ -75,7 +75,7 @@ def vapid() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def webpush(vapid: ec.EllipticCurvePrivateKey) -> Iterator[WebPush]:
     settings = WebPushSettings(
         private_key=raw_key(vapid), contact="mailto:ops@example.com", insecure_endpoints=True

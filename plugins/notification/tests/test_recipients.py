@@ -259,8 +259,10 @@ def test_the_handler_asks_the_users_clock_when_the_message_is_sent(chat: Chat, p
 
 
 @pytest.mark.parametrize("companions", [True, False])
-def test_users_are_found_in_postgresql_too(postgres: str, companions: bool, people: Lookup) -> None:
-    chat = make_chat(postgres, companions=companions)
+def test_users_are_found_in_postgresql_too(
+    postgres: str, tmp_path: Path, companions: bool, people: Lookup
+) -> None:
+    chat = make_chat(postgres, tmp_path, companions=companions)
     found = people(chat)
 
     assert found.person("ada").email == "ada@example.com"

@@ -68,6 +68,16 @@ def test_without_a_provider_the_message_is_kept_in_the_outbox_and_not_called_del
     assert json.loads(file.read_text())["to"] == "+44******456"
 
 
+def test_a_number_that_nobody_was_given_is_refused_once_a_provider_costs_money(
+    chat: Chat, serve: Callable[[], Replies]
+) -> None:
+    chat.run("UPDATE users SET phone = '+447700900001'")  # of those that are set aside for films
+    with chat.context() as ctx:
+        assert sms(hi(), ctx).status == "accepted"
+    with chat.context(over(serve())) as ctx, pytest.raises(Discard, match="nobody was given"):
+        sms(hi(idempotency_key="2"), ctx)
+
+
 @pytest.mark.parametrize("companions", [True, False])
 def test_a_message_of_which_nobody_knows_whether_it_was_taken_is_not_sent_again(
     chat: Chat, serve: Callable[[], Replies], companions: bool

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cgjobs import Discard
+from cgjobs import Discard, SubtypeNotFound
 from cgjobs.testing import RecordingContext
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data import StoreSettings
@@ -32,8 +32,10 @@ class Mails:
         return attrs.make_class("Job", ["id"])(options["job_id"])
 
 
-def run(payload: Usage, data: DataSettings, mails: Any = None, **settings: Any) -> ReportResult:
-    ctx = RecordingContext(settings=[Settings(**settings), data], client=mails or Mails())
+def run(
+    payload: Usage, data: DataSettings, mails: Any = None, marks: Any = None, **settings: Any
+) -> ReportResult:
+    ctx = RecordingContext(settings=[Settings(**settings), data], client=mails or Mails(), marks=marks)
     ctx.job = attrs.evolve(ctx.job, created_at=ASKED, started_at=ASKED)
     with ctx:
         return usage(payload, ctx)
@@ -104,12 +106,31 @@ def test_each_person_gets_one_mail_however_often_the_job_runs(demo_database: Dat
     mails, payload = Mails(), Usage(notify=("u1", "u2", "u1"))
 
     first = run(payload, demo_database, mails)
-    second = run(payload, demo_database, mails)
+    forgotten = dict.fromkeys(first.notification_jobs, "done")
+    second = run(payload, demo_database, mails, forgotten)
 
-    assert mails.calls == 4
-    assert len(mails.jobs) == 2
+    assert mails.calls == 2
     assert first.notification_jobs == second.notification_jobs == tuple(mails.jobs)
     assert [data["userId"] for data in mails.jobs.values()] == ["u1", "u2"]
+
+
+def test_an_attempt_that_died_while_it_told_somebody_tells_nobody_twice(demo_database: DataSettings) -> None:
+    mails, payload = Mails(), Usage(notify=("u1",))
+
+    first = run(payload, demo_database, mails)
+    run(payload, demo_database, mails, {first.notification_jobs[0]: "begun"})
+
+    assert len(mails.jobs) == 1
+
+
+def test_without_the_plugin_for_mails_the_reason_says_what_to_install(demo_database: DataSettings) -> None:
+    class Nobody:
+        def enqueue_data(self, name: str, data: dict[str, Any], **options: Any) -> Any:
+            raise SubtypeNotFound(name)
+
+    with pytest.raises(Discard, match="pip install chatgenius-jobs-notification"):
+        run(Usage(notify=("u1",)), demo_database, Nobody())
+    assert (demo_database.directory / "reports" / "usage-2026-10.html").exists()
 
 
 def test_a_mail_has_the_numbers_and_the_files(demo_database: DataSettings) -> None:
@@ -137,6 +158,23 @@ def test_a_mail_has_links_where_people_can_fetch_the_files(
     (mail,) = mails.jobs.values()
     assert "HTML: https://files.example.com/reports/usage-2026-10.html" in mail["message"]["text"]
     assert "attachments" not in mail
+    pictures = re.findall(r'<img src="([^"]+)"', mail["message"]["html"])
+    assert pictures == [
+        f"https://files.example.com/reports/usage-2026-10-{key}.png" for key in ("messages", "active_users")
+    ]
+    for url in pictures:
+        assert (tmp_path / "www" / url.rpartition("/")[2]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mail_about_nothing_says_so(demo_database: DataSettings) -> None:
+    mails = Mails()
+    params = Params(from_="2020-01-01", to="2020-02-01")
+
+    run(Usage(notify=("u1",), params=params), demo_database, mails)
+
+    (mail,) = mails.jobs.values()
+    assert "<b>Nothing happened</b>" in mail["message"]["html"]
+    assert not re.search(r"<(script|link|iframe|style)", mail["message"]["html"])
 
 
 def test_until_when_a_report_is_kept_is_said(demo_database: DataSettings) -> None:

@@ -177,6 +177,17 @@ def test_many_and_few_buckets_are_drawn(granularity: Granularity, period: str) -
         ElementTree.fromstring(bars.svg(one, vega.COLORS))
 
 
+def test_a_value_with_none_beside_it_is_a_point() -> None:
+    values: list[float | None] = [None] * 31
+    values[3] = 4.0
+    lonely = chart(kind="lines", series=(Series(name="p95", values=tuple(values)),))
+    joined = chart(kind="lines", series=(Series(name="p95", values=(1.0,) * 31),))
+
+    dots = [vega.svg(one).count("A3.162") + vega.svg(one).count("A3.2") for one in (lonely, joined)]
+
+    assert dots[0] > 0 == dots[1]
+
+
 def test_bars_are_stacked_and_lines_are_not() -> None:
     series = (Series(name="Completed", values=(3,)), Series(name="Failed", values=(1,), look="bad"))
     one = attrs.evolve(chart(series=series), buckets=chart().buckets[:1])

@@ -30,7 +30,7 @@ _HELP = (  # each paragraph on one line: the help is wrapped to the terminal
 _GLOBAL = "Everywhere: --config FILE reads that file, --debug shows the traceback of an error."
 
 _COMMANDS = {
-    "demo": ("demo:demo", "See real jobs of all four types at work, in under a minute."),
+    "demo": ("demo:demo", "See jobs of all twelve subtypes at work, in about a minute."),
     "dev": ("dev:dev", "Run a broker of your own and a worker, with nothing to install or configure."),
     "worker": ("worker:worker", "Run jobs until told to stop."),
     "scheduler": ("worker:scheduler", "Fire schedules and run no jobs."),

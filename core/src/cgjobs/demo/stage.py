@@ -10,11 +10,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import orjson
@@ -23,8 +23,9 @@ from aiosmtpd.controller import Controller
 from cgjobs import lifeline, loading
 from cgjobs.client import Client
 from cgjobs.config import Config
-from cgjobs.demo.seed import SeedSummary, seed, seed_files
+from cgjobs.demo.props import CACHE_DB, fill_cache, write_logs
 from cgjobs.embedded import EmbeddedBroker
+from cgjobs_data.seed import SeedSummary, seed, seed_files
 
 FILES = 400
 
@@ -47,19 +48,31 @@ keep_completed = "1h"
 keep_completed = "1h"
 
 [plugins.cleanup]
-roots = {{ uploads = {uploads} }}
+roots = {{ uploads = {uploads}, logs = {logs} }}
+messages.delete_from = ["files", "message_reads"]
 
 [plugins.maintenance]
-databases = {{ chatgenius = {database} }}
+caches.profiles = {{ url = {cache}, prefixes = ["chatgenius:"] }}
 
 [plugins.notification]
+outbox = {mails}
+push.outbox = {pushes}
+sms = {{ outbox = {texts}, countries = ["GB"], strict = false }}
 smtp = {{ host = "127.0.0.1", port = {port}, starttls = false, sender = "ChatGenius <noreply@example.com>" }}
 
 [plugins.data]
-url = {url}
+url = {database}
 preset = "demo"
 stores.reports = {{ directory = {reports} }}
 """
+
+
+_USERS = "SELECT id FROM users WHERE deleted_at IS NULL"
+_HAVING = {
+    "": "",
+    "device": "AND id IN (SELECT user_id FROM cgj_push_subscriptions)",
+    "phone": "AND id IN (SELECT user_id FROM cgj_contacts WHERE phone IS NOT NULL)",
+}
 
 
 class _FreePort(Controller):  # type: ignore[misc]  # aiosmtpd has no types
@@ -180,11 +193,15 @@ class Stage:
     data: SeedSummary
     server: str
 
-    def user_ids(self, count: int) -> list[str]:
-        """Ids of users who have not left, again from the first when there are too few."""
-        with sqlite3.connect(f"file:{self.data.path}?mode=ro", uri=True) as database:
-            rows = database.execute("SELECT id FROM users WHERE deleted_at IS NULL ORDER BY id").fetchall()
-        database.close()
+    def user_ids(self, count: int, having: Literal["", "device", "phone"] = "") -> list[str]:
+        """Ids of users who have not left, again from the first when there are too few.
+
+        Args:
+            count: How many.
+            having: Only those who have a device for push messages, or a telephone.
+        """
+        with closing(sqlite3.connect(f"file:{self.data.path}?mode=ro", uri=True)) as database:
+            rows = database.execute(f"{_USERS} {_HAVING[having]} ORDER BY id").fetchall()
         return [rows[i % len(rows)][0] for i in range(count)]
 
 
@@ -194,29 +211,22 @@ def staged(directory: Path) -> Iterator[Stage]:
     with ExitStack() as ending:
         redis = ending.enter_context(EmbeddedBroker(directory / "broker"))
         data = seed(directory / "chatgenius.sqlite3")
-        _leave_free_pages(data.path)
-        seed_files(directory / "uploads", datetime.now(UTC), FILES)
+        now = datetime.now(UTC)
+        seed_files(directory / "uploads", now, FILES)
+        write_logs(directory / "logs", now)
+        fill_cache(redis)
         sink = MailSink()
         port = sink.start()
         ending.callback(sink.stop)
         config_file = directory / "cgjobs.toml"
-        paths = {"socket": redis.socket, "uploads": directory / "uploads", "database": data.path}
-        quoted = {name: orjson.dumps(str(path)).decode() for name, path in paths.items()}
-        reports = orjson.dumps(str(directory / "reports")).decode()
-        url = orjson.dumps(f"sqlite:///{data.path}").decode()
-        config_file.write_text(_CONFIG.format(**quoted, reports=reports, url=url, port=port), "utf-8")
+        places: dict[str, object] = {
+            name: directory / name for name in ("uploads", "logs", "reports", "mails", "pushes", "texts")
+        }
+        places |= {"socket": redis.socket, "database": f"sqlite:///{data.path}"}
+        places["cache"] = f"unix://{redis.socket}?db={CACHE_DB}"
+        quoted = {name: orjson.dumps(str(place)).decode() for name, place in places.items()}
+        config_file.write_text(_CONFIG.format(**quoted, port=port), "utf-8")
         config = loading.load(config_file, environ={})
         client = ending.enter_context(Client(config))
         server = client.load_functions()
         yield Stage(directory, config_file, config, client, sink, data, server)
-
-
-def _leave_free_pages(path: Path) -> None:
-    """As a purge leaves them behind, so that the vacuum has something to give back."""
-    database = sqlite3.connect(path)
-    try:
-        database.execute("CREATE TABLE purged AS SELECT * FROM messages")
-        database.execute("DROP TABLE purged")
-        database.commit()
-    finally:
-        database.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from cgjobs import Backoff, Cron, Processor, Subtype, hookimpl
+from cgjobs import Backoff, Cron, Finding, Processor, Subtype, hookimpl
+from cgjobs_cleanup.checks import check_all
 from cgjobs_cleanup.handlers import files, logs, messages
 from cgjobs_cleanup.payloads import Files, Logs, Messages
 from cgjobs_cleanup.results import (
@@ -56,6 +58,12 @@ def cgjobs_processors() -> list[Processor]:
 def cgjobs_subtypes() -> list[Subtype[Any, Any]]:
     """``cleanup.files``, ``cleanup.logs`` and ``cleanup.messages``."""
     return [files, logs, messages]
+
+
+@hookimpl
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterator[Finding]:
+    """Whether the three can do their work here."""
+    return check_all(settings)
 
 
 @hookimpl

@@ -125,7 +125,8 @@ def rules(db: Database, messages: Entity, payload: Messages, *, cutoff: datetime
         now: For which holds are in force.
     """
     created, deleted = messages["created_at"], messages.get("deleted_at")
-    old = created < messages.written(cutoff)
+    # "is not null" besides each comparison: false, not NULL, and still a range of an index.
+    old = and_(created < messages.written(cutoff), created.is_not(None))
     present: Rule = true()
     if payload.mode == "soft":
         assert deleted is not None
@@ -133,14 +134,15 @@ def rules(db: Database, messages: Entity, payload: Messages, *, cutoff: datetime
         old = and_(old, present)
     elif payload.mode == "purge_soft_deleted":
         assert deleted is not None
-        old = and_(old, func.coalesce(deleted < messages.written(cutoff), false()))
-    kept = {"held": _held(db, messages, now)}
+        old = and_(old, deleted < messages.written(cutoff), deleted.is_not(None))
+    scopes = {"user": messages.get("author"), "channel": messages.get("channel"), "message": messages["id"]}
+    kept = {"held": held(db, scopes, now)}
     if payload.keep_pinned:
         kept["pinned"] = _pinned(db, messages)
     kept["kept"] = messages.kept
     found = Rules(
         messages=messages,
-        old=func.coalesce(old, false()),
+        old=old,
         chosen=_chosen(messages, payload),
         kept=kept,
         present=present,
@@ -155,11 +157,17 @@ def _chosen(messages: Entity, payload: Messages) -> Rule:
         conditions.append(messages["channel"].in_(payload.channels))
     if payload.exclude_channels:
         conditions.append(messages["channel"].not_in(payload.exclude_channels))
-    return func.coalesce(and_(true(), *conditions), false()) if conditions else true()
+    return and_(messages["channel"].is_not(None), *conditions) if conditions else true()
 
 
-def _held(db: Database, messages: Entity, now: datetime) -> Rule:
-    columns = {"user": messages.get("author"), "channel": messages.get("channel"), "message": messages["id"]}
+def held(db: Database, columns: Mapping[str, ColumnElement[Any] | None], now: datetime) -> Rule:
+    """Whether a row is under a legal hold of the settings or of the table; never NULL.
+
+    Args:
+        db: The database.
+        columns: What of the row is compared with a hold's target, by the hold's scope.
+        now: For which holds are in force.
+    """
     conditions: list[Rule] = []
     for scope, column in columns.items():
         targets = [hold.target for hold in held_at(db.settings, now) if hold.scope == scope]

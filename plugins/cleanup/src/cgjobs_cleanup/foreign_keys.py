@@ -75,7 +75,7 @@ def references(
             if key["referred_table"] != name or key["referred_schema"] not in (None, schema):
                 continue
             columns = key["constrained_columns"]
-            rule = (key["options"].get("ondelete") or "NO ACTION").upper()
+            rule = _on_delete(db, connection, other, key)
             if not _indexed(look, other, columns[0], schema):
                 faults.append(
                     f"missing_fk_index: {other}.{columns[0]} refers to {name} without an index, which makes "
@@ -105,6 +105,16 @@ def references(
     if faults:
         raise Discard("; ".join(faults))
     return References(tuple(dependents), tuple(advice))
+
+
+def _on_delete(db: Database, connection: Connection, name: str, key: Any) -> str:
+    """What the database does with a row when the row goes that it refers to."""
+    if db.dialect == "sqlite":  # SQLAlchemy does not read the rule of a key that stands beside its column
+        quoted = db.engine.dialect.identifier_preparer.quote_identifier(name)
+        for found in connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})").mappings():
+            if found["from"] == key["constrained_columns"][0] and found["table"] == key["referred_table"]:
+                return str(found["on_delete"])
+    return str(key["options"].get("ondelete") or "NO ACTION").upper()
 
 
 def _indexed(look: Any, name: str, wanted: str, schema: str | None) -> bool:

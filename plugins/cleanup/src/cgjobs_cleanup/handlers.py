@@ -21,7 +21,11 @@ def files(payload: Files, ctx: Context) -> FilesResult:
     _refuse_young(payload, ctx.settings(Settings))
     place = open_root(payload.root, ctx)
     # The cutoff hangs on when the job was made, so that a retry deletes the same files.
-    cutoff = _enqueued(ctx) - payload.age
+    cutoff = _enqueued(ctx) - (payload.age or payload.grace)
+    if payload.mode != "age":
+        from cgjobs_cleanup.row_handler import clean_rows
+
+        return clean_rows(payload, ctx, place, cutoff=cutoff, clock=monotonic)
     if isinstance(place, Tree):
         with place:
             return Sweep(place, payload, ctx, cutoff=cutoff, clock=monotonic).run()

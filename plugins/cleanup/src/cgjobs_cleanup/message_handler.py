@@ -11,11 +11,11 @@ from cgjobs import Context, Discard
 from cgjobs_cleanup import purge
 from cgjobs_cleanup.archive import StoreArchive
 from cgjobs_cleanup.eligibility import rules
-from cgjobs_cleanup.foreign_keys import references
+from cgjobs_cleanup.foreign_keys import References, references
 from cgjobs_cleanup.payloads import Messages
 from cgjobs_cleanup.replica import Replica
 from cgjobs_cleanup.results import MessagesResult
-from cgjobs_cleanup.settings import Settings
+from cgjobs_cleanup.settings import MessagesPolicy, Settings
 from cgjobs_data import Database, Entity, failures, open_store
 from cgjobs_data import Settings as DataSettings
 
@@ -34,12 +34,7 @@ def delete_messages(payload: Messages, ctx: Context, *, cutoff: datetime) -> Mes
     settings, data = ctx.settings(Settings).messages, ctx.settings(DataSettings)
     db = ctx.use(Database, data)
     messages = db.entity("messages", needs=_needs(payload))
-    with failures(), db.reading(ctx.job.id, timeout=timedelta(minutes=10)) as connection:
-        few = select(messages["id"]).limit(_LARGE).subquery()
-        large = connection.execute(select(func.count()).select_from(few)).scalar_one() >= _LARGE
-        found = references(
-            db, connection, messages, deletable=(*settings.delete_from, *_reactions(db)), large=large
-        )
+    found = preflight(db, messages, settings, ctx.job.id, timedelta(minutes=10))
     _refuse_unknown_channels(db, payload, ctx)
     state = purge.begin(ctx, cutoff=cutoff)
     return purge.Purge(
@@ -54,6 +49,22 @@ def delete_messages(payload: Messages, ctx: Context, *, cutoff: datetime) -> Mes
         clock=monotonic,
         sleep=sleep,
     ).run()
+
+
+def preflight(
+    db: Database, messages: Entity, policy: MessagesPolicy, job_id: str, timeout: timedelta
+) -> References:
+    """What `references` finds, with these settings.
+
+    Raises:
+        Discard: Deleting would fail, or take for ever.
+        Retry: The database does not answer, or not in time.
+    """
+    deletable = (*policy.delete_from, *_reactions(db))
+    with failures(), db.reading(job_id, timeout=timeout) as connection:
+        few = select(messages["id"]).limit(_LARGE).subquery()
+        large = connection.execute(select(func.count()).select_from(few)).scalar_one() >= _LARGE
+        return references(db, connection, messages, deletable=deletable, large=large)
 
 
 def _needs(payload: Messages) -> list[str]:

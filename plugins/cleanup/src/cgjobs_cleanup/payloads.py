@@ -11,6 +11,7 @@ from attrs.validators import ge, in_, le, optional
 from cgjobs_cleanup.bounds import above_zero, relative_globs, run_time, some_globs
 
 Order = Literal["any", "oldest_first"]
+Way = Literal["age", "rows", "orphans"]
 Action = Literal["delete", "compress", "compress_then_delete"]
 Mode = Literal["hard", "soft", "purge_soft_deleted"]
 Threads = Literal["leaf_first", "whole"]
@@ -27,8 +28,13 @@ class Files:
 
     Args:
         root: Name of the tree or bucket, from ``[plugins.cleanup] roots``; never a path.
-        age: A file is old when it was last written longer than this before the job was enqueued. Not below
-            the ``min_age`` of the root's policy.
+        age: A file, or a row, is old when it was written longer than this before the job was enqueued. Not
+            below the ``min_age`` of the root's policy. None in mode ``orphans``, which has ``grace``.
+        mode: ``age``: by when the file was last written. ``rows``: the old rows of ChatGenius' table
+            of files, each with its file. ``orphans``: the files to which no row points;
+            they are only reported.
+        grace: No file younger than this is an orphan: its row may be on its way; from 1 h.
+        delete_orphans: Delete them.
         pattern: Only files that match one of these.
         exclude: No file that matches one of these; a directory that matches is not entered.
         min_size: Only files of at least this many bytes.
@@ -45,7 +51,12 @@ class Files:
     """
 
     root: str
-    age: timedelta = attrs.field(validator=above_zero)
+    age: timedelta | None = attrs.field(default=None, validator=above_zero)
+    mode: Way = attrs.field(default="age", kw_only=True, validator=in_(get_args(Way)))
+    grace: timedelta = attrs.field(
+        default=timedelta(hours=24), kw_only=True, validator=ge(timedelta(hours=1))
+    )
+    delete_orphans: bool = attrs.field(default=False, kw_only=True)
     pattern: tuple[str, ...] = attrs.field(
         default=("**",), kw_only=True, validator=[some_globs, relative_globs]
     )
@@ -61,6 +72,23 @@ class Files:
     max_items: int | None = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
     max_fraction: float = attrs.field(default=0.5, kw_only=True, validator=[ge(0), le(1)])
     confirm_fraction: bool = attrs.field(default=False, kw_only=True)
+
+    @mode.validator
+    def _age_fits(self, attribute: attrs.Attribute[Way], value: Way) -> None:
+        if value == "orphans" and self.age is not None:
+            raise ValueError("mode 'orphans' has grace instead of age; leave age out")
+        if value in ("age", "rows") and self.age is None:
+            raise ValueError(f"mode {value!r} needs an age, such as 30d")
+
+    @delete_orphans.validator
+    def _of_orphans(self, attribute: attrs.Attribute[bool], value: bool) -> None:
+        if value and self.mode != "orphans":
+            raise ValueError("delete_orphans is for mode 'orphans'")
+
+    @versions.validator
+    def _by_age(self, attribute: attrs.Attribute[Versions], value: Versions) -> None:
+        if value == "all" and self.mode != "age":
+            raise ValueError("versions 'all' is for mode 'age'")
 
 
 @attrs.frozen
@@ -137,7 +165,7 @@ class Messages:
         mode: ``hard`` deletes rows, with what belongs to them. ``soft`` sets ``deleted_at``. Triggers may
             refuse that for single messages. ``purge_soft_deleted`` deletes rows that were soft-deleted longer
             ago than ``age``.
-        batch_size: Most messages in one transaction; fewer when one takes longer than 0.1 s; 1 to 20,000.
+        batch_size: Most messages in one transaction; fewer when one takes longer than 0.05 s; 1 to 20,000.
         pause: Rest between two batches; 0 to 10 s.
         archive_to: Store, from ``[plugins.data.stores]``, to which messages and what belongs to them are
             written as JSON lines before they are deleted. None: nowhere.

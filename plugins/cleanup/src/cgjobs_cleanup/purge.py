@@ -21,9 +21,9 @@ from cgjobs_cleanup.replica import Replica
 from cgjobs_cleanup.results import MessagesResult, MessagesSkipped
 from cgjobs_data import Database, failure, failures, sqlstate
 
-_SLOW, _QUICK = 0.1, 0.05
+_SLOW, _QUICK = 0.05, 0.025
 """Seconds: a batch that takes longer makes the next one smaller, a quicker one larger."""
-_SMALLEST = 50
+_FIRST, _SMALLEST = 500, 25
 _PATIENCE = 8
 _SHRINK = ("55P03", "57014", "40001", "40P01")
 """What says that a batch was in somebody's way: lock, statement stopped, serialization, deadlock."""
@@ -64,7 +64,7 @@ class Purge:
         self._state, self._dependents, self._advice = state, references.dependents, list(references.advice)
         self._archive, self._replica, self._clock, self._sleep = archive, replica, clock, sleep
         self._batch = Batch(db, rules, references.dependents, payload.mode, archive)
-        self._size = payload.batch_size
+        self._size = min(_FIRST, payload.batch_size)
         self._times: list[float] = []
         self._deadline = clock() + payload.max_duration.total_seconds()
 
@@ -187,6 +187,7 @@ class Purge:
             try:
                 with self._db.writing(self._ctx.job.id) as connection:
                     outcome = self._batch.run(connection, size, self._state.cursor, accept=moved > 2)
+                    worked = self._clock() - began  # a slow commit gets no quicker by fewer rows
             except Moved:
                 moved += 1
                 continue
@@ -197,14 +198,13 @@ class Purge:
                 self._ctx.progress(self._state.deleted, None, f"smaller batches: {sqlstate(error)}")
                 self._sleep(max(0.1, self._payload.pause.total_seconds()))
                 continue
-            self._adapt(self._clock() - began, outcome)
+            if outcome.cursor is not None:
+                self._times.append(self._clock() - began)
+                self._adapt(worked)
             return outcome
         raise Retry("rows change as fast as they are looked at; going on later")
 
-    def _adapt(self, took: float, outcome: Outcome) -> None:
-        if outcome.cursor is None:
-            return
-        self._times.append(took)
+    def _adapt(self, took: float) -> None:
         if took > _SLOW:
             self._size = max(min(_SMALLEST, self._size), int(self._size * max(0.5, _SLOW / took)))
         elif took < _QUICK:

@@ -35,6 +35,11 @@ from cgjobs_data import Database, sqlstate
 _REFUSALS = ("22", "23", "P0")
 """What a trigger or a rule says to the change of a row: data, constraint, RAISE."""
 
+_PLAN = text(
+    "SELECT set_config('plan_cache_mode', :mode, true), set_config('synchronous_commit', 'off', true)"
+)
+"""No lock waits for the disk to have the commit: what a crashing server forgets, a later pass finds."""
+
 
 class Moved(Exception):
     """What was eligible when it was locked is not any more: roll back, look again."""
@@ -109,11 +114,11 @@ class Batch:
         """
         if self._db.dialect == "mysql":  # before the first statement that begins a transaction
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        elif self._db.dialect == "postgresql":  # a plan for any cursor is not one for this cursor
-            connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+        self._plan(connection, "force_custom_plan")  # one for any cursor is none for this one
         statement = self._first if cursor is None else self._later
         values = {"size": size} | ({} if cursor is None else {"at": cursor[0], "after": cursor[1]})
         rows = connection.execute(statement, values).all()
+        self._plan(connection, "auto")  # or each row's foreign keys would be planned anew
         if not rows:
             return Outcome(None)
         ids = [row[0] for row in rows]
@@ -138,6 +143,10 @@ class Batch:
             cascaded=cascaded,
             samples=tuple(str(ident) for ident in ids[:5]),
         )
+
+    def _plan(self, connection: Connection, mode: str) -> None:
+        if self._db.dialect == "postgresql":
+            connection.execute(_PLAN, {"mode": mode})
 
     def _select(self, after: str | None) -> Select[Any]:
         conditions = [self._rules.eligible, self._rules.leaf]

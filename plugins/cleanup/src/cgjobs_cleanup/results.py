@@ -34,6 +34,9 @@ class Skipped:
         excluded_dirs: Directories that were not entered because ``exclude`` names them.
         other_fs: Files and directories on another file system than the root.
         changed: Files that were written, replaced or gone between listing and deleting.
+        held: Old rows under a legal hold.
+        elsewhere: Old rows whose URL lies outside the root.
+        shared: Old rows with the URL of a row that stays.
     """
 
     unselected: int = 0
@@ -43,6 +46,9 @@ class Skipped:
     excluded_dirs: int = 0
     other_fs: int = 0
     changed: int = 0
+    held: int = 0
+    elsewhere: int = 0
+    shared: int = 0
 
 
 @attrs.frozen
@@ -54,8 +60,8 @@ class FilesResult:
     Args:
         cutoff: Files last written before this were old.
         dry_run: True when nothing was deleted.
-        scanned: Regular files seen; the whole of which ``max_fraction`` is a share.
-        matched: Those of them that were to be deleted.
+        scanned: Regular files (in mode ``rows``, rows) seen; the whole of which ``max_fraction`` is a share.
+        matched: Those of them that were to be deleted; in mode ``orphans`` the orphans.
         deleted: Those that were.
         bytes_freed: Their sizes in sum. A file with a second name counts nothing: its data stays.
         hard_links: How many of the deleted files had a second name.

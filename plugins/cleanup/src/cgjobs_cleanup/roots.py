@@ -14,6 +14,7 @@ from cgjobs_data import Settings as DataSettings
 
 if TYPE_CHECKING:
     from cgjobs_cleanup.bucket import Bucket
+    from cgjobs_cleanup.place import Addresses
 
 
 def open_root(name: str, ctx: Context) -> Tree | Bucket:
@@ -53,6 +54,25 @@ def open_bucket(root: StoreRoot, ctx: Context) -> Bucket:
     stores = ctx.settings(DataSettings)
     store = ctx.use(open_store, stores, root.store)
     return Bucket(store.s3(), store.settings.bucket, store.settings.prefix + root.prefix, root.store)
+
+
+def addresses(name: str, ctx: Context) -> Addresses:
+    """What the URLs of files below a root look like; ask after the root was opened."""
+    from cgjobs_cleanup.place import Addresses
+
+    root = ctx.settings(Settings).roots[name]
+    if isinstance(root, Path):
+        return Addresses([f"{root.absolute().as_uri()}/"])
+    if root.url:
+        return Addresses([root.url])
+    store = ctx.settings(DataSettings).store(root.store)
+    assert store is not None, "the root was opened"
+    prefixes = [f"{store.url.rstrip('/')}/{root.prefix}"] if store.url else []
+    if store.directory is not None:
+        prefixes.append(f"{store.directory.absolute().as_uri()}/{root.prefix}")
+    else:
+        prefixes.append(f"s3://{store.bucket}/{store.prefix}{root.prefix}")
+    return Addresses(prefixes)
 
 
 def _open_tree(name: str, path: Path, settings: Settings) -> Tree:

@@ -17,10 +17,18 @@ class StoreRoot:
     Args:
         store: Its name in ``[plugins.data.stores]``: a directory, or a bucket of an S3-compatible service.
         prefix: Where the root begins in the store, such as ``tmp/``; it ends in a slash.
+        url: What the URLs of its files begin with in ChatGenius' table of files, such as
+            ``https://files.example.com/``; for modes ``rows`` and ``orphans``. Empty: what the store says.
     """
 
     store: str
     prefix: str = attrs.field(default="")
+    url: str = attrs.field(default="")
+
+    @url.validator
+    def _ends_in_a_slash(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if value and not value.endswith("/"):
+            raise ValueError(f"url {value!r} does not end in a slash; write '{value}/'")
 
     @prefix.validator
     def _below(self, attribute: attrs.Attribute[str], value: str) -> None:

@@ -139,6 +139,23 @@ class Tree:
             for level in levels:
                 level.close()
 
+    def find(self, path: str) -> File | None:
+        """The regular file at a path; None when there is none, or only by way of a link.
+
+        Raises:
+            OSError: It cannot be looked at.
+        """
+        try:
+            parent, name = self.parent(path)
+            seen = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise
+        if not stat.S_ISREG(seen.st_mode):
+            return None
+        return File(seen.st_mtime_ns, path, seen.st_size, seen.st_ino, seen.st_nlink)
+
     def delete(self, file: File) -> bool:
         """Delete a file, if it still is the one that was listed.
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from cgjobs import hookimpl
+from cgjobs import Command, Finding, hookimpl
 from cgjobs_data.settings import Condition, Hold, Settings, StoreSettings, held_at
 
 if TYPE_CHECKING:
@@ -62,3 +63,17 @@ def __getattr__(name: str) -> Any:
 def cgjobs_settings() -> type[Settings]:
     """The table ``[plugins.data]``."""
     return Settings
+
+
+@hookimpl
+def cgjobs_checks(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
+    """The connection, the tables that the preset expects, the companion tables, the stores."""
+    from cgjobs_data.checks import check
+
+    return check(settings(Settings))
+
+
+@hookimpl
+def cgjobs_commands() -> list[Command]:
+    """``cgjobs data``."""
+    return [Command("data", "cgjobs_data.cli:app", "Check, prepare or seed the database that the jobs use.")]

@@ -98,7 +98,7 @@ def _holds(chat: Chat) -> Iterator[Row]:
 
 
 def _audit(chat: Chat) -> Iterator[Row]:
-    rng, count = chat.rng, chat.count * 2 // 5
+    rng, count = chat.rng, min(20_000, chat.count * 2 // 5)
     moments = sorted(chat.start + rng.randrange(365 * DAY_MS) for _ in range(count))
     names = ("id", "at", "actor", "action", "target", "detail")
     for at in moments:

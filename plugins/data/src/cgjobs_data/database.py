@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from cgjobs import Discard
 from cgjobs_data.diagnosis import failures
 from cgjobs_data.engine import make_engine, parse_url, sqlite_file
 from cgjobs_data.entity import Entity
 from cgjobs_data.lending import Autocommit, lend
+from cgjobs_data.privileges import Privilege, may
 from cgjobs_data.reflection import MissingTable, Reflection
 from cgjobs_data.settings import Settings
 from cgjobs_data.terms import Terms
@@ -35,26 +36,27 @@ class Database:
 
     Args:
         settings: Where it is.
+        patience: Wait so long for a connection to be made; in whole seconds.
 
     Raises:
         Discard: The driver is missing, or there is no file.
         Retry: It does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patience: timedelta = timedelta(seconds=10)) -> None:
         self.settings = settings
         self._url = parse_url(settings.url or f"sqlite:///{settings.demo_file}")
         self._refuse_missing_file()
-        self.engine = make_engine(self._url, pool=settings.pool)
+        self.engine = make_engine(self._url, pool=settings.pool, patience=patience)
         self._reader = (
-            make_engine(self._url, pool=settings.pool, read_only=True)
+            make_engine(self._url, pool=settings.pool, patience=patience, read_only=True)
             if self.dialect == "sqlite"
             else self.engine
         )
         self._lock = threading.Lock()
         self._reflection: Reflection | None = None
         self._reflected_at = 0.0
-        with failures(), self.reading("connecting", timeout=timedelta(seconds=10)):
+        with failures(), self.reading("connecting", timeout=patience):
             pass  # a wrong password is told here, and by nothing else
 
     @property
@@ -154,7 +156,7 @@ class Database:
             Discard: The table or needed columns are missing; all of them are named.
             Retry: The database does not answer.
         """
-        return self._find(lambda reflection, connection: reflection.entity(connection, name, needs))
+        return self._find(lambda reflection: reflection.entity(name, needs))
 
     def find(self, name: str, needs: Collection[str] = ()) -> Entity | None:
         """As `entity`, but None where the database has no such table."""
@@ -170,7 +172,7 @@ class Database:
             Discard: It is missing: `cgjobs data init` makes it.
             Retry: The database does not answer.
         """
-        return self._find(lambda reflection, connection: reflection.companion(connection, name))
+        return self._find(lambda reflection: reflection.companion(name))
 
     def find_companion(self, name: str) -> Entity | None:
         """As `companion`, but None where it is missing."""
@@ -178,6 +180,15 @@ class Database:
             return self.companion(name)
         except MissingTable:
             return None
+
+    def may(self, table: Table, privilege: Privilege) -> bool:
+        """Whether the account has this privilege on a table; it is only asked, nothing is done.
+
+        Raises:
+            Retry: The database does not answer.
+        """
+        with failures(), self.autocommit("privileges") as connection:
+            return may(connection, table, privilege)
 
     def close(self) -> None:
         """Close the connections; a worker does it at its end."""
@@ -192,19 +203,15 @@ class Database:
     ) -> None:
         self.close()
 
-    def _find(self, find: Callable[[Reflection, Connection], Entity]) -> Entity:
+    def _find(self, find: Callable[[Reflection], Entity]) -> Entity:
         """Look at what was reflected, and at the database when that is old or lacks something."""
-        with self._lock:
+        with self._lock, failures():
             age = time.monotonic() - self._reflected_at
             if self._reflection is not None and age < _FRESH:
                 with contextlib.suppress(Discard):
-                    return self._ask(self._reflection, find)
-            self._reflection, self._reflected_at = Reflection(self.settings), time.monotonic()
-            return self._ask(self._reflection, find)
-
-    def _ask(self, reflection: Reflection, find: Callable[[Reflection, Connection], Entity]) -> Entity:
-        with failures(), self._reader.connect() as connection:
-            return find(reflection, connection)
+                    return find(self._reflection)
+            self._reflection, self._reflected_at = Reflection(self.settings, self._reader), time.monotonic()
+            return find(self._reflection)
 
     def _refuse_missing_file(self) -> None:
         file = sqlite_file(self._url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from cgjobs import Discard
 
 BEGIN = "cgjobs_begin"
 """The execution option that says how a transaction of SQLite begins; empty for none."""
+BEGAN = "cgjobs_began"
+"""In a connection to SQLite's ``info``: when its statement began, by the monotonic clock."""
 _DRIVERS = {
     "postgresql": ("postgresql+psycopg", "psycopg", "postgres"),
     "postgres": ("postgresql+psycopg", "psycopg", "postgres"),
     "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "mariadb": ("mysql+pymysql", "pymysql", "mysql"),
 }
-_CONNECT_TIMEOUT = 10
 _POOL_TIMEOUT = 30.0
 _RECYCLE = 1800  # seconds after which a connection is opened anew: firewalls forget those that stand idle
 
@@ -51,14 +54,16 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def make_engine(url: URL, *, pool: int, read_only: bool = False) -> Engine:
+def make_engine(url: URL, *, pool: int, patience: timedelta, read_only: bool = False) -> Engine:
     """An engine with a small pool, whose connections are tried before they are lent.
 
     Args:
         url: From `parse_url`.
         pool: Connections at most; who wants one more waits for up to 30 s.
+        patience: Wait so long for a connection to be made.
         read_only: Whether a file of SQLite is opened without the right to write.
     """
+    seconds = max(1, round(patience.total_seconds()))
     options: dict[str, Any] = {
         "pool_size": pool,
         "max_overflow": 0,
@@ -71,14 +76,16 @@ def make_engine(url: URL, *, pool: int, read_only: bool = False) -> Engine:
         case "sqlite":
             return _sqlite_engine(url, options, "ro" if read_only else "rw")
         case "postgresql":
-            defaults = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "cgjobs"}
+            defaults = {"connect_timeout": seconds, "application_name": "cgjobs"}
             arguments = {key: value for key, value in defaults.items() if key not in url.query}
-            return create_engine(url, connect_args=arguments, **options)
+            engine = create_engine(url, connect_args=arguments, **options)
+            event.listen(engine, "do_connect", _connect_to_postgres)
+            return engine
         case _:
-            engine = create_engine(
+            return create_engine(
                 url,
                 connect_args={
-                    "connect_timeout": _CONNECT_TIMEOUT,
+                    "connect_timeout": seconds,
                     "program_name": "cgjobs",
                     "init_command": "SET time_zone = '+00:00'",  # TIMESTAMP columns are read in it
                     "charset": "utf8mb4",
@@ -86,7 +93,12 @@ def make_engine(url: URL, *, pool: int, read_only: bool = False) -> Engine:
                 isolation_level="REPEATABLE READ",
                 **options,
             )
-            return engine
+
+
+def _connect_to_postgres(dialect: Any, record: Any, words: list[Any], options: dict[str, Any]) -> Any:
+    from cgjobs_data.interruptible import InterruptibleConnection
+
+    return InterruptibleConnection.connect(*words, **options)
 
 
 def _sqlite_engine(url: URL, options: dict[str, Any], mode: str) -> Engine:
@@ -111,5 +123,9 @@ def _sqlite_engine(url: URL, options: dict[str, Any], mode: str) -> Engine:
         chosen = connection.get_execution_options()
         if chosen.get("isolation_level") != "AUTOCOMMIT" and (words := chosen.get(BEGIN, "BEGIN")):
             connection.exec_driver_sql(words)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note_beginning(connection: Connection, *_: object) -> None:
+        connection.info[BEGAN] = time.monotonic()
 
     return engine

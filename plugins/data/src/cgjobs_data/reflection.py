@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Table
+from sqlalchemy import Column, Engine, MetaData, Table
 from sqlalchemy.exc import NoSuchTableError
 
 from cgjobs import Discard
@@ -22,20 +22,22 @@ class MissingTable(Discard):
 
 
 class Reflection:
-    """What one look at the database found.
+    """What one look at the database found; each table is looked for when it is wanted first.
 
     Args:
         settings: What the tables are called.
+        engine: Where they are.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self._dialect = engine.dialect.name
         self._schema = settings.schema or None
         self._metadata = MetaData(schema=self._schema)
         self._tables: dict[str, Table | None] = {}
         self._wanted: MetaData | None = None
 
-    def entity(self, connection: Connection, name: str, needs: Collection[str]) -> Entity:
+    def entity(self, name: str, needs: Collection[str]) -> Entity:
         """A logical table.
 
         Raises:
@@ -51,7 +53,7 @@ class Reflection:
                 f"preset {self._settings.schema_version!r} has no table of {name}; where there is one, name "
                 f"it in [plugins.data.tables.{name}] table"
             )
-        table = self._table(connection, names.table)
+        table = self._table(names.table)
         if table is None:
             raise self._no_table(name, names)
         columns = {
@@ -77,16 +79,14 @@ class Reflection:
                 f"table {table.fullname!r} ({name}) has {'; '.join(faults)}; it has "
                 f"{', '.join(table.columns.keys())}; correct [plugins.data.tables.{name}]; {_CHECK}"
             )
-        zoned = connection.dialect.name == "postgresql"
+        zoned = self._dialect == "postgresql"
         if name == "audit" and "table" not in self._settings.tables.get(name, {}):
-            time = self._settings.tables.get(name, {}).get("time") or companion.time_format(
-                connection.dialect.name
-            )
+            time = self._settings.tables.get(name, {}).get("time") or companion.time_format(self._dialect)
         else:
             time = names.time
         return Entity(name, table, columns, time, zoned, conditions)  # type: ignore[arg-type]
 
-    def companion(self, connection: Connection, name: str) -> Entity:
+    def companion(self, name: str) -> Entity:
         """A companion table.
 
         Raises:
@@ -99,7 +99,7 @@ class Reflection:
             self._wanted = companion.metadata(prefix, self._schema)
         wanted = self._wanted
         model = next(table for table in wanted.tables.values() if table.name == f"{prefix}{name}")
-        table = self._table(connection, model.name)
+        table = self._table(model.name)
         if table is None:
             raise MissingTable(f"the table {model.name!r} is missing; `cgjobs data init` creates it")
         if missing := [column for column in model.columns.keys() if column not in table.columns]:  # noqa: SIM118
@@ -111,15 +111,19 @@ class Reflection:
             column: table.columns[column]
             for column in model.columns.keys()  # noqa: SIM118 - iterating gives columns
         }
-        dialect = connection.dialect.name
-        return Entity(name, table, columns, companion.time_format(dialect), dialect == "postgresql")
+        return Entity(
+            name, table, columns, companion.time_format(self._dialect), self._dialect == "postgresql"
+        )
 
-    def _table(self, connection: Connection, name: str) -> Table | None:
+    def _table(self, name: str) -> Table | None:
         if name not in self._tables:
-            try:
-                self._tables[name] = Table(name, self._metadata, autoload_with=connection, resolve_fks=False)
-            except NoSuchTableError:
-                self._tables[name] = None
+            with self._engine.connect() as connection:
+                try:
+                    self._tables[name] = Table(
+                        name, self._metadata, autoload_with=connection, resolve_fks=False
+                    )
+                except NoSuchTableError:
+                    self._tables[name] = None
         return self._tables[name]
 
     def _no_table(self, name: str, names: TableNames) -> MissingTable:

@@ -48,8 +48,8 @@ def seed(
     """Write a ChatGenius-like database: a year of messages up to ``now``, with quiet nights and weekends.
 
     Its companion tables are filled too: two users, a channel and a message are held, some messages pinned;
-    there is an audit log with two rows for five messages. The file appears complete or not at all. A database
-    already there is replaced: close it first.
+    there is an audit log with two rows for five messages, at most 20,000 of them. The file appears complete
+    or not at all. A database already there is replaced: close it first.
 
     Args:
         path: Where; its directory is made.

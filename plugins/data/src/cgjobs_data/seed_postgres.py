@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from cgjobs_data.seed import PREFIX, companion_ddl, sql
 Version = Literal["head", "db-f-001"]
 _LINES = 2_000  # rows in one block of COPY
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _PASSWORD = "$2b$10$demo.demo.demo.demo.demo.demo.demo.demo.demo.demo.de"  # noqa: S105 - of nobody: it is no hash
 
 
@@ -188,4 +190,9 @@ def _copy(db: psycopg.Connection[Any], table: str, columns: Sequence[str], rows:
 
 
 def _line(row: Row) -> str:
-    return "\t".join(["\\N" if cell is None else str(cell).translate(_ESCAPES) for cell in row]) + "\n"
+    cells = ["\\N" if cell is None else _plain(str(cell)) for cell in row]
+    return "\t".join(cells) + "\n"
+
+
+def _plain(cell: str) -> str:
+    return cell.translate(_ESCAPES) if _SPECIAL.search(cell) else cell

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -134,12 +135,11 @@ def _tables(
     faults = []
     for name, keys in value.items():
         if name not in COLUMNS:
-            faults.append(f"unknown table {name!r}; known: {', '.join(COLUMNS)}")
+            faults.append(_unknown("table", name, COLUMNS))
             continue
         for key, text in keys.items():
             if key not in (*_OTHER_KEYS, *COLUMNS[name]):
-                known = ", ".join((*_OTHER_KEYS, *COLUMNS[name]))
-                faults.append(f"{name}: unknown key {key!r}; known: {known}")
+                faults.append(f"{name}: {_unknown('key', key, (*_OTHER_KEYS, *COLUMNS[name]))}")
             elif (key == "keep_where") != isinstance(text, list):
                 faults.append(f"{name}.{key}: {text!r} is no {'list' if key == 'keep_where' else 'text'}")
             elif key == "time" and text not in TIME_FORMATS:
@@ -155,6 +155,13 @@ def _tables(
             faults.append(f"{name}: preset {instance.schema_version!r} has no such table; write table = ...")
     if faults:
         raise ValueError("; ".join(faults))
+
+
+def _unknown(noun: str, name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"unknown {noun} {name!r}; " + (
+        f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    )
 
 
 @attrs.frozen(kw_only=True, eq=False)  # by identity: that is how `ctx.use` tells one database from another

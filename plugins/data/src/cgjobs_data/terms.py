@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import attrs
-from sqlalchemy import Connection, NullPool, create_engine, event, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
-from cgjobs_data.engine import BEGIN
+from cgjobs_data.engine import BEGAN, BEGIN
 
 _BUSY = 5000  # milliseconds, as `engine` opens files
 _MOST_CHARACTERS = 63  # of an application_name
@@ -163,11 +163,8 @@ class Sqlite:
             raw.execute(f"PRAGMA busy_timeout = {_milliseconds(terms.lock_timeout)}")
         if terms.statement_timeout is not None:
             limit, info = terms.statement_timeout.total_seconds(), connection.info
-            info["began"] = time.monotonic()
-            if not info.get("timed"):
-                info["timed"] = True
-                event.listen(connection, "before_cursor_execute", _note_beginning)
-            raw.set_progress_handler(lambda: time.monotonic() - info["began"] > limit, _INSTRUCTIONS)
+            info[BEGAN] = time.monotonic()
+            raw.set_progress_handler(lambda: time.monotonic() - info[BEGAN] > limit, _INSTRUCTIONS)
 
     def begun(self, connection: Connection, terms: Terms) -> None:
         """Take the snapshot of a reader."""
@@ -190,10 +187,6 @@ class Sqlite:
 
 
 KEEPERS: dict[str, Keeper] = {"postgresql": Postgres(), "mysql": MySql(), "sqlite": Sqlite()}
-
-
-def _note_beginning(connection: Connection, *_: object) -> None:
-    connection.info["began"] = time.monotonic()
 
 
 def _raw(connection: Connection) -> Any:

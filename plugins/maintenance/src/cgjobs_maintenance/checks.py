@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from cgjobs import Discard, Finding, Retry
@@ -62,7 +63,8 @@ def _ask(checks: Mapping[tuple[str, str], Check], patience: float) -> Iterator[F
         try:
             found[key] = each()
         except (Discard, Retry) as error:
-            found[key] = [Finding(key[0], "bad", f"{key[1]}: {error.reason}")]
+            words = error.reason if key[1] in error.reason else f"{key[1]}: {error.reason}"
+            found[key] = [Finding(key[0], "bad", words)]
         except Exception as error:  # a check that breaks is a finding too
             found[key] = [Finding(key[0], "bad", f"{key[1]}: {type(error).__name__}: {error}")]
 
@@ -102,7 +104,7 @@ def _server(name: str, where: DataSettings) -> list[Finding]:
 
     from cgjobs_data import Database, failures
 
-    with Database(where) as database, failures():
+    with Database(where, patience=timedelta(seconds=2)) as database, failures():
         if database.dialect != "postgresql":
             return [Finding(VACUUM, "ok", f"database {name!r}: {database.dialect} at {database.place}")]
         with database.engine.connect() as connection:

@@ -204,8 +204,8 @@ def _refuse_keys(payload: Cache, target: CacheTarget) -> None:
         faults.append("max_bytes is for directories")
     if faults:
         raise Discard(
-            f"cache {payload.target!r} in Redis has the prefixes {', '.join(map(repr, target.prefixes))}: "
-            + "; ".join(faults)
+            f"cache {payload.target!r}, in Redis, with the prefixes {', '.join(map(repr, target.prefixes))}, "
+            f"cannot be swept so: {'; '.join(faults)}"
         )
 
 

@@ -112,7 +112,7 @@ class Reindex:
         max_count_drift: Search servers: by how much of the rows the number of documents may differ, 0 to 1;
             rows come and go while the index is built. Beyond it nothing is swapped.
         max_duration: Between two indexes or batches, go on in a new run when this took so long, which uses up
-            no attempt; 1 s to 24 h.
+            no attempt; 1 s to 24 h. Not in SQLite.
         drop_index: Set by a job that has swapped an alias, for the one that deletes the old index.
     """
 

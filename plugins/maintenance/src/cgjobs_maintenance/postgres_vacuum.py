@@ -20,7 +20,7 @@ from cgjobs_maintenance.tables import Course
 from cgjobs_maintenance.window import Window
 
 if TYPE_CHECKING:
-    from cgjobs_data import Database
+    from cgjobs_data import Database, Notice
 
 _TABLES = text("""
     SELECT n.nspname AS schema, c.relname AS name, c.oid::bigint AS oid, t.n_dead_tup AS dead
@@ -35,7 +35,8 @@ _AUTO = text("""
 """)
 _STATE = text("""
     SELECT c.oid::bigint AS oid, pg_total_relation_size(c.oid)::bigint AS bytes,
-           coalesce(pg_stat_get_dead_tuples(c.oid), 0)::bigint AS dead
+           coalesce(pg_stat_get_dead_tuples(c.oid), 0)::bigint AS dead,
+           pg_stat_get_vacuum_count(c.oid)::bigint AS vacuums, pg_relation_filenode(c.oid)::bigint AS file
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = :name
 """)
@@ -156,7 +157,8 @@ class PostgresVacuum:
             after = self._state(schema, table)
         if after is None:
             return TableVacuumed(name=name, outcome="gone")
-        outcome, message = _silent(notices)
+        # VACUUM is counted, and FULL gives the table a new file.
+        outcome, message = told(notices, worked=(before.vacuums, before.file) != (after.vacuums, after.file))
         remaining = next(
             (int(found[1]) for each in notices if (found := _REMAINS.search(each.message))), after.dead
         )
@@ -242,14 +244,21 @@ def look(database: Database) -> Any:
     return database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
-def _silent(notices: Sequence[Any]) -> tuple[str, str]:
-    """What VACUUM did not do although it says that all is well, and its words."""
+def told(notices: Sequence[Notice], *, worked: bool) -> tuple[str, str]:
+    """What VACUUM did not do although it says that all is well, and its words.
+
+    Args:
+        notices: What it said. A missing right has no code of its own, and words in any language.
+        worked: Whether the server noted that it vacuumed the table: a warning is about something else then.
+    """
     for notice in notices:
         if notice.severity == "WARNING":
             words = " ".join(filter(None, (notice.message, notice.detail)))
-            if notice.sqlstate == _NO_LOCK:
-                return "skipped_locked", words
-            return ("gone" if notice.sqlstate == _NO_TABLE else "skipped_permission"), words
+            if notice.sqlstate == _NO_TABLE:
+                return "gone", words
+            if worked:
+                return "ok", words
+            return ("skipped_locked" if notice.sqlstate == _NO_LOCK else "skipped_permission"), words
     return "ok", ""
 
 

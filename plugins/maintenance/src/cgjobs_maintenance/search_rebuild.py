@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -63,22 +64,26 @@ class SearchRebuild:
             Snooze: ``max_duration`` is over; the next run goes on.
         """
         entity = self._database.entity(self._target.entity, needs=("id",))
-        old = [name for name in self._server.behind(self._alias) if name != self._new]
+        behind = self._server.behind(self._alias)
+        old = [name for name in behind if name != self._new]
         before = sum(self._server.bytes(name) for name in old)
         try:
-            written = self._fill(entity, old)
+            written = self._fill(entity, old, live=self._new in behind)
             self._server.refresh(self._new)
             source, count = self._count(entity), self._server.count(self._new)
             self._refuse_drift(source, count)
         except Discard:
-            self._server.delete(self._new)
+            if self._new not in behind:
+                self._server.delete(self._new)
             raise
+        # Before the swap: were it lost after it, no attempt would know the old index any more. What is still
+        # in use when the time has come is not deleted.
+        for name in old:
+            self._drop_later(name)
         self._server.swap(self._alias, self._new, old)
         self._ctx.log.info(
             "search_index_swapped", alias=self._alias, index=self._new, old=old, documents=count
         )
-        for name in old:
-            self._drop_later(name)
         return ReindexResult(
             indexes=(
                 IndexRebuilt(
@@ -96,12 +101,12 @@ class SearchRebuild:
             old_index=", ".join(old) or None,
         )
 
-    def _fill(self, entity: Entity, old: list[str]) -> int:
+    def _fill(self, entity: Entity, old: list[str], *, live: bool) -> int:
         saved: dict[str, Any] = self._ctx.resume({})
-        going_on = saved.get("index") == self._new and self._server.exists(self._new)
-        if not going_on:
-            self._server.delete(self._new)  # of an attempt whose checkpoint was lost
-            self._server.create(self._new, self._shape(old))
+        if saved.get("index") != self._new or not self._server.exists(self._new):
+            if not live:  # else an attempt had swapped it in and lost its checkpoint: searches use it
+                self._server.delete(self._new)
+                self._server.create(self._new, self._shape(old))
             saved = {"index": self._new, "written": 0, "last": None}
         total = self._count(entity)
         for rows in self._pages(entity, saved["last"]):
@@ -176,6 +181,9 @@ class SearchRebuild:
             )
 
     def _drop_later(self, index: str) -> None:
+        if not is_ours(index, self._alias):
+            self._ctx.log.warning("search_index_left", index=index, reason="it was not made by this job")
+            return
         self._ctx.client.enqueue(
             Reindex(self._payload.target, drop_index=index),
             delay=self._payload.keep_old,
@@ -183,9 +191,16 @@ class SearchRebuild:
         )
 
 
+def is_ours(index: str, alias: str) -> bool:
+    """Whether an index has a name that this job gives: no payload can have any other one deleted."""
+    return re.fullmatch(rf"{re.escape(alias)}_v\d{{14}}", index) is not None
+
+
 def drop(server: SearchServer, target: SearchTarget, index: str, ctx: Context) -> ReindexResult:
     """Delete an index that was swapped out, unless an alias leads to it again."""
     alias = target.alias or target.entity
+    if not is_ours(index, alias):
+        raise Discard(f"drop_index {index!r} is none that this job makes for {alias!r}; delete it by hand")
     back = index in server.behind(alias)
     if not back:
         server.delete(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import datetime
 
 import attrs
@@ -13,6 +14,8 @@ from cgjobs_notification.delivery import Ledger, Marks
 from cgjobs_notification.payloads import Category
 from cgjobs_notification.recipient import Channel, Directory, Person
 from cgjobs_notification.settings import Settings
+
+_PURGED = 500  # every so many jobs, one deletes up to 1,000 old rows
 
 
 def data_settings(ctx: Context) -> DataSettings | None:
@@ -44,7 +47,12 @@ def ledger(ctx: Context, now: datetime) -> Ledger:
         return Marks(ctx)  # nobody has said where a database is
     database = ctx.use(Database, settings)
     table = database.find_companion("deliveries")
-    return Marks(ctx) if table is None else TableLedger(database, table, ctx.job.id, now)
+    if table is None:
+        return Marks(ctx)
+    made = TableLedger(database, table, ctx.job.id, now)
+    if zlib.crc32(ctx.job.id.encode()) % _PURGED == 0:
+        made.purge(now - ctx.settings(Settings).keep_deliveries)
+    return made
 
 
 @attrs.frozen(kw_only=True)

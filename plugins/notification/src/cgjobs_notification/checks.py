@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from cgjobs import Discard, Finding, Retry
 from cgjobs_data import Settings as DataSettings
+from cgjobs_notification.push.handler import service
+from cgjobs_notification.push.settings import PushSettings
 from cgjobs_notification.settings import Settings
 
 _CONNECT = 1.0
@@ -46,7 +48,8 @@ def check(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
     """All findings; what is asked of servers is asked at once, and given up after 1.8 s."""
     own: Settings = settings(Settings)
     yield from _transports(own)
-    asked: list[Callable[[], Iterable[Finding]]] = [
+    asked: list[Callable[[], Iterable[Finding]]] = [lambda: _keys(own.push)]
+    asked += [
         lambda name=name, host=host, port=port: _reachable(name, host, port)  # type: ignore[misc]
         for name, host, port in _servers(own)
     ]
@@ -137,6 +140,18 @@ def _reachable(name: str, host: str, port: int) -> Iterator[Finding]:
     except OSError as error:
         advice = "start it, or correct its address; jobs wait for it for hours"
         yield Finding(name, "bad", f"{host}:{port} cannot be reached: {error}", advice)
+
+
+def _keys(settings: PushSettings) -> Iterator[Finding]:
+    """Whether the services of push messages can be opened with their keys; nothing is sent."""
+    for kind in settings.configured:
+        if list(_missing(kind)):
+            continue  # that is said already
+        try:
+            opened: Any = service(lambda factory, given: factory(given), settings, kind)
+            opened.close()
+        except Discard as error:
+            yield Finding("notification.push", "bad", error.reason, "correct the key in the settings")
 
 
 def _tables(data: DataSettings) -> Iterator[Finding]:

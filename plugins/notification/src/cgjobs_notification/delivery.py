@@ -87,6 +87,7 @@ class Delivery:
         self.state: State = "new"
         self.provider_id = ""
         self._given_up = False
+        self._failed: str | None = None
         self._log, self._ledger, self._on_unknown = ctx.log, ledger, on_unknown
         self._of: tuple[str, Channel, str] = (key, channel, destination)
 
@@ -106,6 +107,10 @@ class Delivery:
         """Inside: it is not sent after all."""
         self._given_up = True
 
+    def fail(self, detail: str) -> None:
+        """Inside: it will never be taken; says why."""
+        self._failed = detail
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -113,6 +118,8 @@ class Delivery:
             return
         if error is None and self._given_up:
             self._ledger.release(*self._of)
+        elif error is None and self._failed is not None:
+            self._ledger.settle(*self._of, "failed", detail=self._failed)
         elif error is None:
             try:
                 self._ledger.settle(*self._of, "sent", provider_id=self.provider_id)

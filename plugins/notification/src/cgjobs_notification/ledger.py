@@ -83,6 +83,25 @@ class TableLedger:
                 )
             )
 
+    def purge(self, before: datetime, *, most: int = 1_000) -> int:
+        """Delete what is older: a key is not asked for again after so long.
+
+        Args:
+            before: Rows of earlier deliveries go.
+            most: At most so many of them, the oldest first.
+
+        Returns:
+            How many were deleted.
+        """
+        table = self._table
+        oldest = select(table["at"]).where(table["at"] < table.written(before)).order_by(table["at"])
+        with self._writing() as connection:
+            times = connection.execute(oldest.limit(most)).scalars().all()
+            if not times:
+                return 0
+            gone = connection.execute(delete(table.table).where(table["at"] <= times[-1]))
+            return int(gone.rowcount)
+
     def sent_since(self, channel: Channel, since: datetime, destination: str | None = None) -> int:
         """How many were sent, or may have been, over a channel since then, to one destination or to all."""
         table = self._table

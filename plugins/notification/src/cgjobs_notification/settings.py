@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from cgjobs import Backoff
-from cgjobs_notification.checked import state_directory, web_address
+from cgjobs_notification.checked import positive, state_directory, web_address
 from cgjobs_notification.mail.settings import Smtp
 from cgjobs_notification.payloads import Category
 from cgjobs_notification.push.settings import PushSettings
@@ -55,6 +55,7 @@ class Settings:
         locale: The language of templates for users without one, such as ``en``.
         unsubscribe: The page that unsubscribes; None: mails name none.
         timezone: Whose clock quiet hours go by for users without a time zone.
+        keep_deliveries: For how long the table of deliveries knows what was sent.
         skip_in_quiet_hours: Categories that are dropped in quiet hours instead of put off until they end.
     """
 
@@ -68,4 +69,5 @@ class Settings:
     locale: str = ""
     unsubscribe: UnsubscribeSettings | None = None
     timezone: str = attrs.field(default="UTC", validator=_zone)
+    keep_deliveries: timedelta = attrs.field(default=timedelta(days=90), validator=positive)
     skip_in_quiet_hours: tuple[Category, ...] = ()

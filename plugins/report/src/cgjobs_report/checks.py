@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from cgjobs import Discard, Finding, Retry
@@ -21,6 +22,7 @@ _TABLES: dict[str, dict[str, tuple[str, ...]]] = {
     "report.audit": {"audit": ("at", "actor", "action")},
     "report.performance": {},
 }
+_PATIENCE = timedelta(seconds=2)
 _CHARTS = "pip install 'chatgenius-jobs-report[charts]' draws charts with axes and legends"
 
 
@@ -48,7 +50,7 @@ _Faults = list[tuple[Any, str, str]]
 def _tables(data: DataSettings) -> dict[str, _Faults]:
     found: dict[str, _Faults] = {name: [] for name in _TABLES}
     try:
-        with Database(data) as database:
+        with Database(data, patience=_PATIENCE) as database:
             for name, tables in _TABLES.items():
                 for table, columns in tables.items():
                     try:

@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from cgjobs import Context
+from cgjobs import Context, Discard, InvalidPayload, SubtypeNotFound
 from cgjobs_data import Settings as DataSettings
 from cgjobs_data import Store, open_store
-from cgjobs_report import page, units
+from cgjobs_report import mail
 from cgjobs_report.document import Report
 from cgjobs_report.formats import CONTENT_TYPES, WRITERS
 from cgjobs_report.payloads import Audit, Format, Payload, Performance
@@ -93,29 +93,53 @@ def file_name(report: Report, payload: Payload) -> str:
 def notify(
     report: Report, files: tuple[ReportFile, ...], payload: Payload, store: Store, ctx: Context
 ) -> tuple[str, ...]:
-    """Enqueue a mail for each user; a retry finds the mails of the attempt before it.
+    """Enqueue a mail for each user, once over all attempts of this job.
 
     Returns:
         The ids of the mails' jobs.
+
+    Raises:
+        Discard: Nothing here takes mails.
     """
+    if not payload.notify:
+        return ()
     jobs = []
     attached = _attached(files, store, ctx.settings(Settings))
+    links = () if attached else tuple(mail.Link(file.format, file.url) for file in files)
+    message = {
+        "subject": report.title,
+        "text": mail.text(report, links),
+        "html": mail.html(report, links, _shown(report, payload, store)),
+    }
     for user in dict.fromkeys(payload.notify):
         # Of a length that an id may have, whoever named the user; the same for each attempt.
         job_id = f"report-{hashlib.sha256(f'{ctx.job.id}/{user}'.encode()).hexdigest()[:40]}"
         data: dict[str, Any] = {
             "userId": user,
-            "message": {"subject": report.title, "text": _text(report, files, attached)},
+            "message": message,
             "category": "transactional",
             "idempotencyKey": job_id,
         }
         if attached:
             data["attachments"] = attached
-        job = ctx.client.enqueue_data(
-            "notification.email", data, job_id=job_id, correlation_id=ctx.job.correlation_id
-        )
-        jobs.append(job.id)
+        # The id alone would not do: a mail's job may be over and forgotten when this one is tried again.
+        with ctx.once(job_id, unknown="again") as first:
+            if first:
+                _enqueue(data, job_id, ctx)
+        jobs.append(job_id)
     return tuple(jobs)
+
+
+def _enqueue(data: dict[str, Any], job_id: str, ctx: Context) -> None:
+    options: Any = {"job_id": job_id, "correlation_id": ctx.job.correlation_id or None}
+    try:
+        ctx.client.enqueue_data("notification.email", data, **options)
+    except SubtypeNotFound as error:
+        raise Discard(
+            "the report is written, but nobody can be told: pip install chatgenius-jobs-notification"
+        ) from error
+    except InvalidPayload as error:
+        raise Discard(f"the report is written, but nobody can be told: {error}") from error
 
 
 def _variants(payload: Payload) -> list[str]:
@@ -141,27 +165,23 @@ def _variants(payload: Payload) -> list[str]:
 
 def _attached(files: tuple[ReportFile, ...], store: Store, settings: Settings) -> list[dict[str, str]]:
     """The files that go with a mail: where there is no address to fetch them from, and they are light."""
-    if not settings.attach or store.url("x").startswith(("http://", "https://")):
+    if not settings.attach or _public(store):
         return []
     if sum(file.bytes for file in files) > MOST_ATTACHED:
         return []
     return [{"store": store.name, "path": file.path, "name": file.path.rpartition("/")[2]} for file in files]
 
 
-def _text(report: Report, files: tuple[ReportFile, ...], attached: list[dict[str, str]]) -> str:
-    """The mail: the key figures, and where the files are."""
-    lines = [report.title, page.heading(report), ""]
-    lines += [*report.warnings, ""] if report.warnings else []
-    if report.nothing is not None:
-        lines += [" ".join(report.nothing), ""]
-    else:
-        for figure in report.figures:
-            changed = units.change(figure)
-            value = units.shown(figure.value, figure.unit)
-            lines.append(f"{figure.name}: {value}" + (f" ({changed})" if changed else ""))
-        lines.append("")
-    if attached:
-        lines.append("The report is attached.")
-    else:
-        lines += [f"{file.format.upper()}: {file.url}" for file in files]
-    return "\n".join([*lines, "", page.ending(report)])
+def _shown(report: Report, payload: Payload, store: Store) -> list[tuple[str, str]]:
+    """Titles and addresses of pictures of its charts, which are stored beside the report."""
+    if not _public(store):
+        return []
+    name = file_name(report, payload)
+    return [
+        (one.title, store.put(f"{name}-{one.key}.png", one.content, "image/png").url)
+        for one in mail.pictures(report)
+    ]
+
+
+def _public(store: Store) -> bool:
+    return store.url("x").startswith(("http://", "https://"))

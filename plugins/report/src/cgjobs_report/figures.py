@@ -136,6 +136,7 @@ class _Count:
         self._written = Clock(connection, self._messages, "created_at")
         self._uploaded = None if files is None else Clock(connection, files, "created_at")
         self._size = None if files is None else files.get("size")
+        self._counted: dict[tuple[Span, ...], tuple[Bucket, ...]] = {}
 
     def figures(self, step: Callable[[str], None]) -> Figures:
         span, params = self._span, self._params
@@ -198,6 +199,11 @@ class _Count:
         return self._connection.scalar(people.where(self._written.within(span.last(days)))) or 0
 
     def _buckets(self, spans: tuple[Span, ...]) -> tuple[Bucket, ...]:
+        if spans not in self._counted:  # days are counted for the average, and mostly for the charts too
+            self._counted[spans] = self._count_buckets(spans)
+        return self._counted[spans]
+
+    def _count_buckets(self, spans: tuple[Span, ...]) -> tuple[Bucket, ...]:
         whole = Span(spans[0].start, spans[-1].end, spans[0].zone)
         # Numbered inside: PostgreSQL takes a CASE with parameters for another one each time.
         rows = (

@@ -32,7 +32,7 @@ class Drawing:
 
 def write(report: Report, path: Path) -> None:
     """Write the page; with the extra ``charts`` its charts have axes and legends."""
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     path.write_text(page.render(context(report)), "utf-8", newline="\n")
 
 
@@ -114,7 +114,8 @@ def _drawing(chart: Chart) -> Drawing:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates; what they are given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # .1 s, only for those who need it
 
     environment = Environment(

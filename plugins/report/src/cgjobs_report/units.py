@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
         (divisor, unit) for limit, divisor, unit in _DURATIONS if limit is None or seconds < limit
     )
     value = seconds / divisor
-    text = f"{value:.0f}" if value >= 99.95 else f"{value:.3g}" if value else "0"
+    text = f"{value:.0f}" if value >= 99.95 else f"{value:.3g}" if value >= 9.95 else f"{value:.2g}"
     return f"{text} {unit}"
 
 

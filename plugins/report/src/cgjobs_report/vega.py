@@ -62,7 +62,7 @@ def svg(chart: Chart, *, width: int = 820, height: int = 190) -> str:
     return _RUN.sub(_joined, _EMPTY.sub("", drawn))
 
 
-def png(chart: Chart, *, width: int = 820, height: int = 190) -> bytes:
+def png(chart: Chart, *, width: int = 560, height: int = 150) -> bytes:
     """Draw a chart at twice its size, for mail programs, which show no SVG."""
     import vl_convert
 
@@ -112,9 +112,9 @@ def _specification(chart: Chart, width: int, height: int) -> dict[str, Any]:
         "width": width,
         "height": height,
         "background": None,
-        "padding": 2,
+        "padding": {"left": 6, "right": 4, "top": 2, "bottom": 2},
         "data": {"values": list(_values(chart, areas))},
-        "mark": _mark(chart, areas),
+        "layer": [{"mark": _mark(chart, areas)}, *_lonely(chart)],
         "encoding": {"x": _across(chart, width), "y": _up(chart), "color": color, **_extent(chart, areas)},
         "config": {
             "aria": False,
@@ -155,7 +155,9 @@ def _values(chart: Chart, areas: bool) -> Iterator[dict[str, Any]]:
             if weekends:
                 look = "Saturday and Sunday" if quiet else "Monday to Friday"
             if chart.kind == "lines":
-                yield {"at": at, "look": look, "value": value}
+                beside = series.values[max(at - 1, 0) : at] + series.values[at + 1 : at + 2]
+                alone = value is not None and all(other is None for other in beside)
+                yield {"at": at, "look": look, "value": value, "alone": alone}
             elif value or areas:
                 end = floor + (value or 0)
                 row = {"at": at, "look": look, "value": end, "floor": floor}
@@ -166,12 +168,18 @@ def _values(chart: Chart, areas: bool) -> Iterator[dict[str, Any]]:
 def _mark(chart: Chart, areas: bool) -> dict[str, Any]:
     smooth = "linear" if len(chart.buckets) > MOST_BARS else "monotone"
     if chart.kind == "lines":
-        # A single value between two that are missing has no line.
         return {"type": "line", "strokeWidth": 2, "interpolate": smooth, "strokeCap": "round"}
     if areas:
         return {"type": "area", "interpolate": smooth, "opacity": 0.9}
     rounded = len(chart.buckets) <= 62 and len(chart.series) == 1
     return {"type": "bar", "cornerRadiusEnd": 2 if rounded else 0}
+
+
+def _lonely(chart: Chart) -> list[dict[str, Any]]:
+    """A value between two that are missing has no line: it is a point."""
+    if chart.kind != "lines":
+        return []
+    return [{"transform": [{"filter": "datum.alone"}], "mark": {"type": "circle", "size": 40, "opacity": 1}}]
 
 
 def _extent(chart: Chart, areas: bool) -> dict[str, Any]:

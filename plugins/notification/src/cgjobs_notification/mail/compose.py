@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 
 import attrs
+from email_validator import validate_email
 
 from cgjobs import Discard
 from cgjobs_notification.mail.attachment import File
@@ -89,11 +90,13 @@ def compose(
 
 def _address(text: str) -> Address:
     try:
-        local, _, domain = one_line(text.strip(" ")).rpartition("@")
-        address = Address(addr_spec=f"{local}@{domain.encode('idna').decode()}")
-        address.username.encode("ascii")
-    except Exception as error:  # the email package raises whatever it stumbles over
+        # What is well-formed will do, also of a house's own domain: the server knows the addresses.
+        found = validate_email(
+            one_line(text.strip(" ")),
+            check_deliverability=False,
+            globally_deliverable=False,
+            allow_smtputf8=False,
+        )
+        return Address(addr_spec=found.ascii_email or found.normalized)
+    except ValueError as error:
         raise Discard(f"{text!r} is no address that mail can go to: {error}") from error
-    if not address.username or not address.domain:
-        raise Discard(f"{text!r} is no address that mail can go to")
-    return address

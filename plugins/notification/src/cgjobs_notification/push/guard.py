@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
@@ -43,7 +43,7 @@ def check_endpoint(url: str, allowed_hosts: Sequence[str], *, insecure: bool = F
     if not host:
         raise Forbidden("the endpoint has no host")
     if insecure:
-        return _origin(parts)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if parts.scheme != "https":
         raise Forbidden(f"the endpoint begins with {parts.scheme or 'nothing'}:, not with https:")
     if parts.username is not None or parts.password is not None:
@@ -54,7 +54,7 @@ def check_endpoint(url: str, allowed_hosts: Sequence[str], *, insecure: bool = F
         raise Forbidden(f"its host {host} is none of allowed_hosts")
     if host.endswith((".localhost", ".local", ".internal")) or "." not in host:
         raise Forbidden(f"its host {host} is none of the public internet")
-    return _origin(parts)
+    return f"https://{host}"
 
 
 def check_address(text: str) -> Address:
@@ -138,7 +138,3 @@ def guarded_client(timeout: float, resolve: Resolve = resolve) -> httpx2.Client:
         follow_redirects=False,
         trust_env=False,
     )
-
-
-def _origin(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

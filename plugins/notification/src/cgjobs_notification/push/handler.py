@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from cgjobs_notification.push.service import (
     Message,
     NotSent,
     PushService,
+    Sent,
 )
 from cgjobs_notification.push.settings import PushSettings
 from cgjobs_notification.recipient import Device
@@ -95,7 +97,8 @@ def push(payload: Push, ctx: Context) -> PushResult:
         now=now,
     )
     fan_out = _FanOut(ctx, settings.push, to, message)
-    for device in devices:
+    for number, device in enumerate(devices):
+        ctx.progress(number, len(devices))
         fan_out.send(device)
     outcomes = fan_out.finish()
     count = Counter(item.outcome for item in outcomes)
@@ -133,6 +136,9 @@ class _FanOut:
         except Retry as error:
             self._again.append(error)
             return
+        except CredentialsRefused as error:
+            self._refused[device.kind] = error.reason
+            return
         if outcome.outcome == "gone" and self._to.directory is not None:
             self._to.directory.disable(device, outcome.reason, self._message.now)
         self._outcomes.append(outcome)
@@ -159,50 +165,76 @@ class _FanOut:
         return tuple(self._outcomes)
 
     def _deliver(self, device: Device) -> DeviceOutcome:
-        delivery = Delivery(self._ctx, self._ledger, self._message.id, "push", device.id, on_unknown="retry")
         outcome = partial(DeviceOutcome, id=device.id, kind=device.kind)
-        with delivery:
-            if not delivery:
-                return outcome(outcome="sent", reason="in an earlier attempt")
-            try:
-                sent = self._service(device.kind).send(device, self._message)
-            except DeviceGone as error:
-                return outcome(outcome="gone", status=error.status, reason=error.reason)
-            except NotSent as error:
-                return outcome(outcome="failed", status=error.status, reason=error.reason)
-            except CredentialsRefused as error:
-                self._refused[device.kind] = error.reason
-                raise Retry(error.reason) from error  # nothing was sent; `finish` says what is to be done
-            delivery.provider_id = sent.provider_id
+        try:
+            sent = self._hand_over(device)
+        except DeviceGone as error:
+            return outcome(outcome="gone", status=error.status, reason=error.reason)
+        except NotSent as error:
+            return outcome(outcome="failed", status=error.status, reason=error.reason)
+        if sent is None:
+            return outcome(outcome="sent", reason="in an earlier attempt")
         return outcome(outcome="sent", status=sent.status, provider_id=sent.provider_id)
+
+    def _hand_over(self, device: Device) -> Sent | None:
+        """Give the message to the service; None when that was done before."""
+        service = self._service(device.kind)  # before anything is said to have begun
+        key = self._message.id
+        with Delivery(self._ctx, self._ledger, key, "push", device.id, on_unknown="retry") as delivery:
+            if not delivery:
+                return None
+            try:
+                sent = service.send(device, self._message)
+                delivery.provider_id = sent.provider_id
+                return sent
+            except NotSent as error:
+                delivery.fail(error.reason)
+                refusal: Exception = error
+            except CredentialsRefused as error:
+                delivery.give_up()
+                refusal = error
+        raise refusal
 
     def _service(self, kind: Kind) -> PushService:
         settings = self._settings
         if not settings.configured:
             return self._ctx.use(PushOutbox, settings.outbox)
-        found = service(self._ctx, settings, kind)
+        try:
+            found = service(self._ctx.use, settings, kind)
+        except Discard as error:  # a key that is none, a missing extra: no fault of the device
+            raise CredentialsRefused(error.reason) from error
         if found is None:
             raise NotSent(f"there is no [plugins.notification.push.{kind}]")
         return found
 
 
-def service(ctx: Context, settings: PushSettings, kind: Kind) -> PushService | None:
-    """The service of a kind, opened once per worker; None when it is not configured."""
+def service(use: Callable[..., Any], settings: PushSettings, kind: Kind) -> PushService | None:
+    """The service of a kind; None when it is not configured.
+
+    Args:
+        use: Opens it: ``ctx.use`` once per worker.
+        settings: The services.
+        kind: Which one.
+
+    Raises:
+        Discard: Its key is none, or its extra is missing.
+    """
+    found: PushService | None = None
     # Imported here: without push messages nobody pays for httpx2 and cryptography.
     if kind == "webpush" and settings.webpush is not None:
         from cgjobs_notification.push.webpush import WebPush
 
-        return ctx.use(WebPush, settings.webpush)
+        found = use(WebPush, settings.webpush)
     if kind == "fcm" and settings.fcm is not None:
         from cgjobs_notification.push.fcm import Fcm
 
-        return ctx.use(Fcm, settings.fcm)
+        found = use(Fcm, settings.fcm)
     if kind == "apns" and settings.apns is not None:
         from cgjobs_notification.push.apns import Apns
 
-        return ctx.use(Apns, settings.apns)
+        found = use(Apns, settings.apns)
     if kind == "ntfy" and settings.ntfy is not None:
         from cgjobs_notification.push.ntfy import Ntfy
 
-        return ctx.use(Ntfy, settings.ntfy)
-    return None
+        found = use(Ntfy, settings.ntfy)
+    return found

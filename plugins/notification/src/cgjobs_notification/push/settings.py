@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 
 from cgjobs_notification.checked import positive, state_directory, web_address
+from cgjobs_notification.payloads import Kind
 
 _TIMEOUT = timedelta(seconds=10)
 
@@ -126,6 +127,6 @@ class PushSettings:
     outbox: Path = attrs.field(factory=lambda: state_directory("outbox-push"))
 
     @property
-    def configured(self) -> tuple[str, ...]:
+    def configured(self) -> tuple[Kind, ...]:
         """The kinds of devices that can be reached."""
-        return tuple(name for name in ("webpush", "fcm", "apns", "ntfy") if getattr(self, name) is not None)
+        return tuple(kind for kind in get_args(Kind) if getattr(self, kind) is not None)

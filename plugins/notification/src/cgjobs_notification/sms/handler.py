@@ -67,7 +67,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         _number(payload, to, settings),
         region=settings.region,
         countries=settings.countries,
-        strict=settings.strict,
+        strict=settings.provider != "outbox" if settings.strict is None else settings.strict,
     )
     parts = segments(payload.message)
     price = _price(payload, settings, number, parts)
@@ -87,6 +87,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         attempts=attempts,
     )
     destination = digest_of(number.e164)
+    gateway = _gateway(ctx, settings)  # before anything is said to have begun
     with Delivery(ctx, to.ledger, text.id, "sms", destination, on_unknown="stop") as delivery:
         if not delivery:
             return attrs.evolve(result, provider=settings.provider, delivered=settings.provider != "outbox")
@@ -94,7 +95,7 @@ def sms(payload: Sms, ctx: Context) -> SmsResult:
         if reason := _capped(ctx, settings, to, count, destination):
             delivery.give_up()
             return SmsResult(status="skipped", skipped_reason=reason, to=number.masked, attempts=attempts)
-        taken: Taken = _gateway(ctx, settings).send(text)
+        taken: Taken = gateway.send(text)
         count.add(now, destination)
         delivery.provider_id = taken.provider_id
     ctx.log.info("sms_sent", provider=taken.provider, provider_id=taken.provider_id, to=number.masked)

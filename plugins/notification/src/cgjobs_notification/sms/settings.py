@@ -142,6 +142,7 @@ class SmsSettings:
         countries: Countries to which messages are sent, such as ``["GB", "DE"]``. Messages to any other are
             refused: this is what stops fraud with expensive countries.
         strict: Whether a number has to be one that was given out; otherwise one of the right length will do.
+            None: with a provider it has to.
         require_verified: Whether a user has to have shown that the number is theirs.
         max_segments: Most parts of one message, each of which costs; 1 to 10.
         per_user: Most messages to one number in an hour.
@@ -159,7 +160,7 @@ class SmsSettings:
     senders: tuple[str, ...] = ()
     region: str = ""
     countries: tuple[str, ...] = ()
-    strict: bool = True
+    strict: bool | None = None
     require_verified: bool = False
     max_segments: int = attrs.field(default=3, validator=attrs.validators.in_(range(1, 11)))
     per_user: int = attrs.field(default=5, validator=positive)
