@@ -121,7 +121,7 @@ def measure(server: str, version: Any, count: int, age: timedelta) -> None:
         connection.execute("VACUUM ANALYZE")
         before = connection.execute(PROTECTED, {"cutoff": cutoff}).fetchone()
         with Writer(url, cutoff) as idle:
-            time.sleep(5)
+            time.sleep(20)
         connection.execute("DELETE FROM messages WHERE content = 'beside'")
         plan, counting = run(data, now, age=age, dry_run=True)
         with Writer(url, cutoff) as beside:

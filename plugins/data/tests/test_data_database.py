@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 import time
@@ -183,6 +184,7 @@ def test_a_wait_for_a_lock_is_given_up(db: Database) -> None:
     assert sqlstate(caught.value) == "55P03"
     assert isinstance(failure(caught.value), Retry)
     assert bodies(db) == ["changed"]
+    assert_as_opened(db)
 
 
 def test_settings_of_a_block_do_not_outlive_it(db: Database) -> None:
@@ -190,16 +192,23 @@ def test_settings_of_a_block_do_not_outlive_it(db: Database) -> None:
         with block("job-1", lock_timeout=timedelta(seconds=1), statement_timeout=timedelta(seconds=1)):
             pass
 
-    with db.autocommit("job-2") as connection:
-        match db.dialect:
-            case "postgresql":
-                assert connection.scalar(text("SHOW statement_timeout")) == "0"
-                assert connection.scalar(text("SHOW lock_timeout")) == "0"
-            case "mysql":
-                assert connection.scalar(text("SELECT @@max_statement_time")) == 0
-                assert connection.scalar(text("SELECT @@innodb_lock_wait_timeout")) == 50
-            case _:
-                assert connection.scalar(text("PRAGMA busy_timeout")) == 5000
+    assert_as_opened(db)
+
+
+def assert_as_opened(db: Database) -> None:
+    """All connections of the pool have no timeouts but the database's own."""
+    with contextlib.ExitStack() as lent:
+        for _ in range(db.settings.pool):
+            connection = lent.enter_context(db.autocommit("job-2"))
+            match db.dialect:
+                case "postgresql":
+                    assert connection.scalar(text("SHOW statement_timeout")) == "0"
+                    assert connection.scalar(text("SHOW lock_timeout")) == "0"
+                case "mysql":
+                    assert connection.scalar(text("SELECT @@max_statement_time")) == 0
+                    assert connection.scalar(text("SELECT @@innodb_lock_wait_timeout")) == 50
+                case _:
+                    assert connection.scalar(text("PRAGMA busy_timeout")) == 5000
 
 
 def test_times_come_back_as_they_were_written(db: Database) -> None:

@@ -187,6 +187,7 @@ class Purge:
             try:
                 with self._db.writing(self._ctx.job.id) as connection:
                     outcome = self._batch.run(connection, size, self._state.cursor, accept=moved > 2)
+                    worked = self._clock() - began  # a slow commit gets no quicker by fewer rows
             except Moved:
                 moved += 1
                 continue
@@ -197,14 +198,13 @@ class Purge:
                 self._ctx.progress(self._state.deleted, None, f"smaller batches: {sqlstate(error)}")
                 self._sleep(max(0.1, self._payload.pause.total_seconds()))
                 continue
-            self._adapt(self._clock() - began, outcome)
+            if outcome.cursor is not None:
+                self._times.append(self._clock() - began)
+                self._adapt(worked)
             return outcome
         raise Retry("rows change as fast as they are looked at; going on later")
 
-    def _adapt(self, took: float, outcome: Outcome) -> None:
-        if outcome.cursor is None:
-            return
-        self._times.append(took)
+    def _adapt(self, took: float) -> None:
         if took > _SLOW:
             self._size = max(min(_SMALLEST, self._size), int(self._size * max(0.5, _SLOW / took)))
         elif took < _QUICK:

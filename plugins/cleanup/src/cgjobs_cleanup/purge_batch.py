@@ -35,7 +35,10 @@ from cgjobs_data import Database, sqlstate
 _REFUSALS = ("22", "23", "P0")
 """What a trigger or a rule says to the change of a row: data, constraint, RAISE."""
 
-_PLAN = text("SELECT set_config('plan_cache_mode', :mode, true)")
+_PLAN = text(
+    "SELECT set_config('plan_cache_mode', :mode, true), set_config('synchronous_commit', 'off', true)"
+)
+"""No lock waits for the disk to have the commit: what a crashing server forgets, a later pass finds."""
 
 
 class Moved(Exception):

@@ -60,9 +60,9 @@ def lend(engine: Engine, terms: Terms, look: Callable[[], object] | None) -> Ite
     """
     keeper = KEEPERS[engine.dialect.name]
     with engine.connect() as connection:
-        keeper.before(connection, terms)
-        transaction = connection.begin()
         try:
+            keeper.before(connection, terms)
+            transaction = connection.begin()  # SQLite may refuse here, when somebody else writes
             keeper.begun(connection, terms)
             with _noticed(connection), _watched(connection, keeper, look):
                 yield cast("Autocommit", connection)
