@@ -12,13 +12,12 @@ from cgjobs import keys
 from cgjobs.broker import health, pages, reads
 from cgjobs.broker.values import STATES
 from cgjobs.model import JobState, QueueStats
-from tests.proof.dependents import DEFERRED
+from tests.proof.compared import Compared
 from tests.proof.job import ACTIVE, DELAYED, FAILED, HELD, QUEUES, WAITING
-from tests.proof.picture import picture, seen
 from tests.proof.stories import Stories
 
 
-class Moves(Stories):
+class Moves(Stories, Compared):
     """Any order of moves."""
 
     @rule()
@@ -41,13 +40,6 @@ class Moves(Stories):
         self.sender.send(reads.queue_names())
         self.sender.send(reads.stats(QUEUES))
         assert self._dump() == before
-
-    @invariant()
-    def each_job_is_where_the_model_has_it_and_nowhere_else(self) -> None:
-        self.model.moment += 1
-        assert seen(self.server) == picture(self.model)
-        for job in self.model.of(DEFERRED):
-            assert job.outstanding == [*job.dependencies.values()].count("") > 0
 
     @invariant()
     def stats_agree(self) -> None:

@@ -50,6 +50,12 @@ class Model(Marks):
     passed: Counter[tuple[str, Priority]] = attrs.field(factory=Counter)
     moment: int = 1000
 
+    def entries_before(self, job: Known) -> int:
+        """How many are in front of it where jobs are in a list."""
+        if job.place == WAITING:
+            return self.lines[job.new.queue, job.new.priority].index(job.new.id)
+        return self.held[job.new.queue, job.group].index(job.new.id) if job.place == HELD else 0
+
     def of(self, *places: str, queue: str = "") -> list[Known]:
         return [job for job in self.jobs.values() if job.place in places and queue in ("", job.new.queue)]
 

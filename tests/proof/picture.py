@@ -71,7 +71,7 @@ def picture(model: Model) -> dict[str, Any]:
             job.waited_for,
             "expires_at" in job.new.extra,
             [str(n) for n in (job.outstanding, job.failed_dependencies, job.dependency_bytes)],
-            [job.checkpoint, job.meta, job.begun, "unknown" if job.unknown else "", logged_by(job)],
+            [job.checkpoint or False, job.meta, job.begun, "unknown" if job.unknown else "", logged_by(job)],
             [job.marks.get(effect, "") for effect in EFFECTS],
         ]
         if job.lines:
@@ -129,7 +129,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     found[key] = {f[1] or '', f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '',
                   redis.call('PTTL', key) == -1, f[8] or '', f[9] == '1', f[10] == '1', f[14] ~= false,
                   {f[11] or '0', f[12] or '0', f[13] or '0'},
-                  {f[15] or '', f[16] or '', f[17] or '', f[18] or '', f[19] or ''},
+                  {f[15], f[16] or '', f[17] or '', f[18] or '', f[19] or ''},
                   {f[20] or '', f[21] or ''}}
   elseif string.find(key, '^cgjobs:unique:') then
     found[key] = {redis.call('GET', key), redis.call('PTTL', key) == -1}

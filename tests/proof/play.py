@@ -13,11 +13,12 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from cgjobs.broker import Sender, library
 from tests.jobs import redis_config
-from tests.proof import dependents, limits, retained
+from tests.proof import dependents, limits, operators, retained
+from tests.proof.attempts import Attempts
 from tests.proof.limits import Limits
 from tests.proof.machine import Moves
 
-MACHINES = {"moves": Moves, "limits": Limits}
+MACHINES = {"moves": Moves, "attempts": Attempts, "limits": Limits}
 STEPS = 40
 
 
@@ -31,7 +32,8 @@ def play(url: str, machine: str = "moves", *, examples: int, **chosen: Any) -> N
         chosen: Further settings of Hypothesis.
     """
     source = library.source()
-    for text, replacement in {**dependents.CHANGED, **retained.CHANGED, **limits.CHANGED}.items():
+    changed = {**dependents.CHANGED, **retained.CHANGED, **operators.CHANGED, **limits.CHANGED}
+    for text, replacement in changed.items():
         assert source.count(text) == 1, f"not once in the functions: {text}"
         source = source.replace(text, replacement)
     with loaded(with_own_digest(source)), _connected(url) as (sender, server):

@@ -16,14 +16,14 @@ from tests.proof import dependents
 from tests.proof.dependents import DEFERRED
 from tests.proof.job import ACTIVE, MAX_CRASHES, QUEUES, WAITING
 from tests.proof.operators import Operators
-from tests.proof.reports import Reports
+from tests.proof.reports import Words
 from tests.proof.strategies import ENDED, NEVER, PLAIN, RESULT, endings, outcome, queues, waiting_for, workers
 from tests.proof.workers import Workers
 
 EVERY = 500  # jobs that one claim gives at most
 
 
-class Stories(Workers, Operators, Reports):
+class Stories(Workers, Operators, Words):
     """Each begins wherever the machine is and ends in the same checks as every move."""
 
     @precondition(lambda self: any(job.waited_for for job in self.model.of(WAITING, ACTIVE)))
@@ -67,7 +67,7 @@ class Stories(Workers, Operators, Reports):
         running = [(name, c) for name, hand in self.hands.items() for c in hand if self.model.holds(c)]
         worker, claimed = data.draw(st.sampled_from(running))
         kind, delay, blob = ending
-        self._say(claimed)
+        self.say_much(claimed)
         self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
         if retried and claimed.id in self.model.jobs and self.model.jobs[claimed.id].place in ENDED:
             self._retry(claimed.id, attempts=2)
@@ -76,7 +76,7 @@ class Stories(Workers, Operators, Reports):
             self.resume(queue=job.new.queue)
             self._turn(worker, [], {job.new.queue: EVERY}, "heard")
             for again in [c for c in self.hands[worker] if c.id == claimed.id and self.model.holds(c)]:
-                self._say(again)
+                self.say_much(again)
 
     @rule(queue=queues)
     def a_job_waits_for_one_that_nobody_knows(self, queue: str) -> None:

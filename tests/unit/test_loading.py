@@ -531,7 +531,7 @@ class TestShow:
             [plugins.slack]
             webhook = "{CANARY}"
             dsn = "{CANARY}"
-            url = "amqp://u:{CANARY}@h/x"
+            url = "amqp://u:a/{CANARY}@h/x"
             channels = ["a", "b"]
             rules = [{{api_key = "{CANARY}", size = 3}}]
             headers = {{token = "{CANARY}"}}

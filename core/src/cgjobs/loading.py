@@ -28,7 +28,7 @@ from cgjobs.written import Source, Table, Written, plain, write
 
 FILE_NAME = "cgjobs.toml"
 MASK = "********"
-_USER_INFO = re.compile(r"(?<=://)[^/\s]*@")
+_USER_INFO = re.compile(r"(?<=://)\S*@")  # to the last @, whatever a password has in it
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ from cgjobs_data.layout import COLUMNS
         ("chatgenius", "begins with none of"),
         ("redis://me:hidden@host/0", "begins with none of"),
         ("sqlite://", "names no file"),
+        ("postgresql://me:hid/hidden@host/db", "percent-encode it"),
         ("postgresql://host/db?password=hidden", "has a password among its parameters"),
     ],
 )

@@ -7,14 +7,14 @@ python -m tests.proof.mutants --examples 300 "settle ignores the token"
 from __future__ import annotations
 
 import argparse
-import os
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 from tests.proof.mutants import MUTANTS
-from tests.proof.mutants.hunt import killed_by
+from tests.proof.mutants.hunt import begin, killed_by
 
 EXAMPLES = 300
 PROCESSES = 2
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mutant.source() for mutant in mutants
     ]  # all before the first runs: somebody may edit meanwhile
     survivors = []
-    with ProcessPoolExecutor(chosen.n, get_context("spawn"), os.nice, (NICE,)) as pool:
+    with ProcessPoolExecutor(chosen.n, get_context("spawn"), begin, (NICE,)) as pool:
         runs = {
             pool.submit(killed_by, source, mutant.machine, chosen.examples): mutant
             for mutant, source in zip(mutants, sources, strict=True)
@@ -55,4 +55,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without waiting for the pool, which ends with it
     sys.exit(main())

@@ -1,6 +1,10 @@
 """What running jobs say of themselves, heard wrongly."""
 
-from tests.proof.mutants.mutant import Mutant
+from functools import partial
+
+from tests.proof.mutants.mutant import Mutant as AnyMutant
+
+Mutant = partial(AnyMutant, machine="attempts")
 
 MUTANTS = (
     Mutant("an effect begins for whoever asks", "once.lua", "if not holds then return 'lost' end", ""),

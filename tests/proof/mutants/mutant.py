@@ -26,7 +26,7 @@ class Mutant:
     file: str
     text: str
     replacement: str
-    machine: Literal["moves", "limits"] = "moves"
+    machine: Literal["moves", "attempts", "limits"] = "moves"
 
     def source(self) -> str:
         """The library with the mistake in it and a digest of its own.

@@ -27,6 +27,29 @@ MUTANTS = (
     ),
     Mutant("a move sent again has no answer", "operators.lua", "    keep_answer(nonce, answers)\n", ""),
     Mutant("a bulk moves what has moved since", "operators.lua", "meant ~= '' and not", "false and not"),
+    Mutant(
+        "a bulk looks for as long as it takes",
+        "operators.lua",
+        "if searched > SEARCHED_AT_MOST then break end",
+        "",
+    ),
+    Mutant("what a bulk finds costs nothing", "prelude.lua", "searched + 2 * (at", "searched + 0 * (at"),
+    Mutant(
+        "what one bulk looked through counts for the next",
+        "prelude.lua",
+        "several, searched = {}, {}, {}, 0, {}, false, 0",
+        "several = {}, {}, {}, 0, {}, false",
+    ),
+    Mutant(
+        "a bulk ends at a job that is gone",
+        "operators.lua",
+        "        answers[#answers + 1] = move(args[i], events)\n",
+        "        answers[#answers + 1] = move(args[i], events)\n"
+        "        if answers[#answers] == 'missing' then break end\n",
+    ),
+    Mutant(
+        "a bulk moves the first alone", "operators.lua", "for i = from, #args do", "for i = from, from do"
+    ),
     Mutant("a bulk leaves the entries", "prelude.lua", "if at then redis.call('LREM', key, 1, id) end", ""),
     Mutant("a bulk retry forgets the attempts", "retry.lua", "or whole(f[9]) + whole(f[10])", "or 0"),
     Mutant("drain forgets the hash", "drain.lua", "forget(id)", ""),

@@ -125,6 +125,8 @@ def _url(instance: Settings, attribute: attrs.Attribute[str], value: str) -> Non
         raise ValueError("begins with none of postgresql://, mysql://, mariadb:// and sqlite:///")
     if kind == "sqlite" and not rest.removeprefix("/"):
         raise ValueError("names no file; write sqlite:////absolute/path.db")
+    if kind != "sqlite" and re.search(r"[/?#]", rest.partition("?")[0].rpartition("@")[0]):
+        raise ValueError("has a special character before the @; percent-encode it: / is %2F")
     if re.search(r"[?&]pass(word|wd)?=", rest):
         raise ValueError("has a password among its parameters; write it as user:password@host")
 
