@@ -269,7 +269,7 @@ def test_the_example_sends_to_slack_and_a_rate_limit_costs_no_attempt(delivery: 
     assert delivery.received == [sent, sent]
     assert (delivery.job["state"], delivery.job["attempt"]) == ("completed", 1)
     assert delivery.job["errors"] == []
-    assert '"job_snoozed"' in delivery.log
+    assert '"job_rate_limited"' in delivery.log
 
 
 def test_a_secret_setting_is_in_no_log_line(delivery: Delivery) -> None:
