@@ -74,7 +74,7 @@ def two_workers(peer: Peer, size: Size) -> Figures:
 
 def busy(peer: Peer, size: Size) -> Figures:
     """Jobs that use a processor for a millisecond, one worker process and two: what the server leaves."""
-    if not peer.about["busy"]:
+    if not peer.about.get("busy"):
         return {}
     with fresh_server() as server:
         jobs = _fill(peer, server, "work", round(700 * size.seconds))
