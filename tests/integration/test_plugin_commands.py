@@ -91,5 +91,5 @@ def test_doctor_says_what_plugins_find_and_keeps_its_own_name(
     raised = cgjobs("doctor")
 
     assert missing.code == raised.code == 1
-    assert "bakery:        no oven is set\n     set oven in [plugins.bakery]" in missing.out
+    assert "bakery:              no oven is set\n     set oven in [plugins.bakery]" in missing.out
     assert "its cgjobs_checks raised RuntimeError: the oven is cold" in raised.out

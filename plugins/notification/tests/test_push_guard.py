@@ -199,6 +199,20 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connected_to
     assert len(answers) == 1
 
 
+def test_the_next_address_is_tried_when_one_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def connect(self: object, host: str, *rest: object, **options: object) -> object:
+        tried.append(host)
+        raise httpcore2.ConnectError("no way")
+
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", connect)
+    with pytest.raises(httpcore2.ConnectError, match="no way"):
+        GuardedBackend(lambda host, port: ["2a00:1450:4001::1", "142.250.1.1"]).connect_tcp("x.example", 443)
+
+    assert tried == ["2a00:1450:4001::1", "142.250.1.1"]
+
+
 def test_a_name_that_leads_inside_is_refused_before_any_connection(inside: tuple[int, list[str]]) -> None:
     port, asked = inside
 

@@ -365,7 +365,7 @@ def test_a_part_that_is_refused_after_another_was_taken_is_an_unknown_outcome(
 
 @pytest.mark.parametrize("order", ["silent", "close"])
 def test_a_centre_that_does_not_reply_may_have_taken_the_message(centre: NodeServer, order: str) -> None:
-    made = SmppGateway(bound(centre, timeout=SHORT))
+    made = SmppGateway(bound(centre, timeout=timedelta(seconds=2)))
     before = centre.count("message")
     centre.tell([order])
 

@@ -77,6 +77,6 @@ def _broker(session: Session) -> Iterator[Finding]:
 
 def _show(finding: Finding) -> None:
     show_styled(f"{finding.level:<4} ", _STYLES[finding.level])
-    show(f"{finding.check + ':':<14} {finding.message}")
+    show(f"{finding.check + ':':<20} {finding.message}")
     if finding.advice:
         show(f"     {finding.advice}")

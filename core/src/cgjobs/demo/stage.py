@@ -35,7 +35,7 @@ _CONFIG = """\
 socket = {socket}
 
 [worker]
-lease = "2s"
+lease = "3s"
 reap_interval = "500ms"
 
 [queues.cleanup]

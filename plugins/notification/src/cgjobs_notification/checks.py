@@ -44,8 +44,13 @@ _WITHOUT = {
 _INIT = "cgjobs data init"
 
 
-def check(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
-    """All findings; what is asked of servers is asked at once, and given up after 1.8 s."""
+def check(settings: Callable[[type[Any]], Any], *, patience: float = _ALL) -> Iterable[Finding]:
+    """All findings.
+
+    Args:
+        settings: Gives the settings of a class.
+        patience: What is asked of servers is asked at once, and given up after so many seconds.
+    """
     own: Settings = settings(Settings)
     yield from _transports(own)
     asked: list[Callable[[], Iterable[Finding]]] = [lambda: _keys(own.push)]
@@ -64,7 +69,7 @@ def check(settings: Callable[[type[Any]], Any]) -> Iterable[Finding]:
     else:
         where = data
         asked.append(lambda: _tables(where))
-    yield from _at_once(asked)
+    yield from _at_once(asked, patience)
 
 
 def _transports(settings: Settings) -> Iterator[Finding]:
@@ -176,14 +181,14 @@ def _tables(data: DataSettings) -> Iterator[Finding]:
         database.close()
 
 
-def _at_once(asked: Sequence[Callable[[], Iterable[Finding]]]) -> list[Finding]:
+def _at_once(asked: Sequence[Callable[[], Iterable[Finding]]], patience: float) -> list[Finding]:
     """Ask in threads of their own, and give up waiting together."""
     found: list[Finding] = []
     threads = [threading.Thread(target=lambda ask=ask: found.extend(ask()), daemon=True) for ask in asked]
     for thread in threads:
         thread.start()
     deadline = threading.Event()
-    timer = threading.Timer(_ALL, deadline.set)
+    timer = threading.Timer(patience, deadline.set)
     timer.daemon = True
     timer.start()
     for thread in threads:
@@ -192,6 +197,6 @@ def _at_once(asked: Sequence[Callable[[], Iterable[Finding]]]) -> list[Finding]:
     timer.cancel()
     late = sum(thread.is_alive() for thread in threads)
     if late:
-        message = f"{late} of {len(threads)} servers did not answer within {_ALL} s"
+        message = f"{late} of {len(threads)} questions were not answered within {patience:g} s"
         found.append(Finding("notification", "warn", message, "look at their addresses and at the network"))
     return sorted(found, key=lambda finding: (finding.check, finding.message))

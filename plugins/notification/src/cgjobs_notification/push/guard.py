@@ -94,7 +94,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 class GuardedBackend(httpcore2.SyncBackend):
-    """Connects to the very address that was checked: a name cannot resolve anew in between.
+    """Connects to the very addresses that were checked: a name cannot resolve anew in between.
 
     Args:
         resolve: Looks names up. A host with one forbidden address is refused as a whole.
@@ -110,9 +110,13 @@ class GuardedBackend(httpcore2.SyncBackend):
         except OSError as error:
             raise httpcore2.ConnectError(f"{host}: {error}") from error
         checked = [check_address(address) for address in addresses]
-        if not checked:
-            raise httpcore2.ConnectError(f"{host} has no address")
-        return super().connect_tcp(str(checked[0]), port, *rest, **options)
+        failed: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in checked:
+            try:
+                return super().connect_tcp(str(address), port, *rest, **options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failed = error  # this machine may have no way to IPv6
+        raise failed
 
 
 class GuardedTransport(httpx2.HTTPTransport):
