@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import attrs
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from cgjobs import keys
 from cgjobs.broker import moves, operators
 from cgjobs.broker.values import Claimed, NewJob
+from cgjobs.errors import JobStateError
+from cgjobs.model import Priority
 from tests.proof.compared import Compared
 from tests.proof.job import ACTIVE, DELAYED, HELD, MAX_CRASHES, QUEUES, Known
 from tests.proof.reports import Reports, Words
@@ -25,18 +28,30 @@ QUEUE = QUEUES[0]
 FEW = 2
 
 Word: TypeAlias = Callable[[Words, Claimed], None]
-WORDS: tuple[Word, ...] = (Words.log_some, Words.keep_a_checkpoint, Words.start, Words.want_twice)
-words = st.lists(st.sampled_from(WORDS), max_size=2)
+WORDS: tuple[Word, ...] = (
+    *(Words.log_some, Words.keep_a_checkpoint, Words.take_the_checkpoint_back, Words.start),
+    *(Words.want_twice, Words.begin_an_effect, Words.end_the_effect),
+)
+words = st.lists(st.sampled_from(WORDS), max_size=3)
 kept = st.sampled_from([HOUR, HOUR, HOUR, NEVER])
-new_job = st.builds(attrs.evolve, st.just(PLAIN), keep_completed=kept, keep_failed=kept)
+new_job = st.builds(
+    attrs.evolve,
+    st.just(PLAIN),
+    priority=st.sampled_from([Priority.NORMAL, Priority.NORMAL, Priority.HIGH]),
+    keep_completed=kept,
+    keep_failed=kept,
+)
 
 
 class Attempts(Reports, Compared):
     """One queue; `Reports` has the rules of what is said."""
 
-    @initialize(first=new_job)
-    def begin(self, first: NewJob) -> None:
-        self._add(first)
+    @initialize(jobs=st.lists(new_job, min_size=FEW, max_size=FEW))
+    def begin(self, jobs: list[NewJob]) -> None:
+        """One runs: from now on most rules are possible, and Hypothesis leaves most out of a play at will."""
+        for job in jobs:
+            self._add(job)
+        self.claim(worker="w1")
 
     @precondition(lambda self: len(self.model.jobs) < FEW)
     @rule(job=new_job)
@@ -52,14 +67,26 @@ class Attempts(Reports, Compared):
     def claim(self, worker: str) -> None:
         self._turn(worker, [], {QUEUE: 1}, "heard")
 
-    @precondition(lambda self: len(self.model.of(ACTIVE)) < len(self.model.jobs))
-    @rule(data=st.data(), worker=workers, words=words, ending=st.none() | endings)
-    def a_whole_attempt(self, data: st.DataObject, worker: str, words: list[Word], ending: Any) -> None:
-        """It says this and that, and ends so, or its worker dies."""
-        if self.model.of(DELAYED, HELD) and not self.model.waiting(QUEUE):
-            self.what_was_put_off_is_ready(data=data)
-        elif not self.model.waiting(QUEUE):
-            self.retry(data=data, attempts=3)
+    @rule(
+        data=st.data(),
+        worker=workers,
+        beside_another=st.booleans(),
+        words=words,
+        ending=st.none() | endings,
+        late=words,
+    )
+    def a_whole_attempt(
+        self,
+        data: st.DataObject,
+        worker: str,
+        beside_another: bool,
+        words: list[Word],
+        ending: Any,
+        late: list[Word],
+    ) -> None:
+        """It says this and that, and ends so, or its worker is thought dead; some of it is heard later."""
+        for _ in range(1 + beside_another):
+            self._make_one_ready(data)
         self.claim(worker=worker)
         claimed = self.hands[worker][-1]
         for word in words:
@@ -69,6 +96,20 @@ class Attempts(Reports, Compared):
             self._turn(worker, [outcome(kind, claimed, delay, blob)], {}, "heard")
         else:
             self._lease_ends(self.model.jobs[claimed.id], hears_of_it=True)
+        for word in late:
+            word(self, claimed)
+
+    def _make_one_ready(self, data: st.DataObject) -> None:
+        if not self.model.jobs:
+            self._add(PLAIN)
+        elif self.model.of(DELAYED, HELD):
+            self.what_was_put_off_is_ready(data=data)
+        elif self.model.of(*ENDED):
+            self.retry(data=data, attempts=3)
+        elif not self.model.waiting(QUEUE):
+            self.a_lease_ends(data=data, hears_of_it=False)
+            if not self.model.waiting(QUEUE):  # it was poison, or has begun
+                self._add(PLAIN)
 
     @precondition(lambda self: any(self.hands.values()))
     @rule(data=st.data(), ending=endings)
@@ -93,6 +134,13 @@ class Attempts(Reports, Compared):
         self._end_leases([job])
         reaped = self.sender.send(moves.reap(max_crashes=MAX_CRASHES, limit=500))
         assert list(reaped.jobs) == self.model.reap(500)
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers, nearly_ended=st.booleans())
+    def renew(self, worker: str, nearly_ended: bool) -> None:
+        if nearly_ended:
+            self._end_leases([self.model.jobs[c.id] for c in self.hands[worker] if self.model.holds(c)])
+        self._renew(worker)
 
     @precondition(lambda self: self.model.of(DELAYED, HELD))
     @rule(data=st.data())
@@ -125,9 +173,13 @@ class Attempts(Reports, Compared):
         assert self.sender.send(call) == self.sender.send(again(call))
         self.model.retry(job, attempts)
 
-    @precondition(lambda self: len(self.model.jobs) >= FEW and len(self.model.of(ACTIVE)) < FEW)
+    @precondition(lambda self: len(self.model.jobs) >= FEW)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        job = self._one(data, [job for job in self.model.jobs.values() if job.place != ACTIVE])
-        assert self.sender.send(operators.remove(job.new.id))
-        self.model.remove(job)
+        job = self._one(data, [*self.model.jobs.values()])
+        if job.place == ACTIVE:
+            with pytest.raises(JobStateError):
+                self.sender.send(operators.remove(job.new.id))
+        else:
+            assert self.sender.send(operators.remove(job.new.id))
+            self.model.remove(job)

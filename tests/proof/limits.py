@@ -148,15 +148,17 @@ class Limits(RuleBasedStateMachine):
     @rule(
         worker=workers,
         name=names,
-        group=st.sampled_from(["key", "key", "queue"]),
+        group=st.sampled_from(["key", "queue"]),
         waits=st.permutations([90, 10]),
         seconds=st.sampled_from(PASSES),
         n=st.integers(1, 6),
+        resumed=st.booleans(),
     )
     def some_are_told_to_wait(
-        self, worker: str, name: str, group: str, waits: list[int], seconds: int, n: int
+        self, worker: str, name: str, group: str, waits: list[int], seconds: int, n: int, resumed: bool
     ) -> None:
         """The longer wait counts, whichever comes last; others of the key are behind them."""
+        self.pause_or_resume(on=False)
         self.enqueue(names=[name] * 4)
         self._turn(worker, [], 6)
         held = [claimed for claimed in self.hands[worker] if self.model.holds(claimed)]
@@ -169,10 +171,14 @@ class Limits(RuleBasedStateMachine):
             self._turn(worker, outcomes, n)
         self.time_passes(seconds=seconds)
         self._turn(worker, [], n)
+        if resumed:
+            self.pause_or_resume(on=False)
+        else:
+            self.time_passes(seconds=PASSES[-1])
 
-    @rule(worker=workers, two=st.permutations(KEYS), then=st.sampled_from([-1, 0]))
+    @rule(worker=workers, two=st.permutations(KEYS), then=st.sampled_from([-1, 0]), more=st.booleans())
     def a_key_is_freed_while_another_one_is_to_be_looked_at(
-        self, worker: str, two: list[str], then: int
+        self, worker: str, two: list[str], then: int, more: bool
     ) -> None:
         """A claim looks at one key for each place: the second key's jobs wait for their turn all the same."""
         first, second = two[:2]
@@ -183,8 +189,20 @@ class Limits(RuleBasedStateMachine):
         outcomes = [Settlement("completed", claimed, "work.note", 7) for claimed in mine]
         if outcomes:
             self._turn(worker, outcomes, then)
-        self.enqueue(names=[second])
-        self._turn(worker, [], 1)
+        if more:
+            self.enqueue(names=[second])
+            self._turn(worker, [], 1)
+
+    @rule(worker=workers, name=st.sampled_from(KEYS))
+    def a_job_of_a_key_ends_when_all_workers_are_asleep(self, worker: str, name: str) -> None:
+        self.pause_or_resume(on=False)
+        self.enqueue(names=[name] * 3)
+        for one in self.hands:
+            self.claim_until_nothing_is_left(worker=one, n=6)
+        held = [claimed for claimed in self.hands[worker] if self.model.holds(claimed)]
+        mine = [claimed for claimed in held if self.model.jobs[claimed.id].key == name]
+        if mine:
+            self._turn(worker, [Settlement("completed", mine[0], "work.note", 7)], -1)
 
     @precondition(lambda self: self.model.of(ACTIVE))
     @rule(data=st.data())

@@ -45,6 +45,21 @@ class Words(Table):
     def keep_a_checkpoint(self, claimed: Claimed) -> None:
         self._keep_checkpoints([(claimed, "3")])
 
+    def take_the_checkpoint_back(self, claimed: Claimed) -> None:
+        self._keep_checkpoints([(claimed, "")])
+
+    def begin_an_effect(self, claimed: Claimed, effect: str = EFFECTS[1]) -> Begun:
+        self.nonces += 1
+        begun = Begun(claimed, effect, f"nonce-{self.nonces}")
+        self.begun = [*self.begun, begun][-10:]
+        self._once(begun, "begin")
+        return begun
+
+    def end_the_effect(self, claimed: Claimed) -> None:
+        """The one that it began last, however long ago."""
+        for begun in [begun for begun in self.begun if begun.claimed is claimed][-1:]:
+            self._once(begun, "done")
+
     def log_some(self, claimed: Claimed) -> None:
         """The first reply is lost, and the second."""
         before = self._sent(claimed)
@@ -95,11 +110,9 @@ class Reports(Words):
     @precondition(lambda self: any(self.hands.values()) or self.forgotten)
     @rule(data=st.data(), effect=st.sampled_from(EFFECTS), again=st.booleans())
     def an_effect_begins(self, data: st.DataObject, effect: str, again: bool) -> None:
-        self.nonces += 1
-        claimed = self._speaker(data)
-        self.begun = [*self.begun, Begun(claimed, effect, f"nonce-{self.nonces}")][-10:]
-        for _ in range(1 + again):  # the first reply was lost
-            self._once(self.begun[-1], "begin")
+        begun = self.begin_an_effect(self._speaker(data), effect)
+        if again:  # the first reply was lost
+            self._once(begun, "begin")
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data(), move=st.sampled_from(["done", "undo"]), again=st.booleans())

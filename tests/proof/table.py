@@ -76,6 +76,18 @@ class Table(RuleBasedStateMachine):
             job.lease_over = True
             self.server.zadd(keys.LEASES, {job.lease: 1})
 
+    def _renew(self, worker: str) -> None:
+        held = self.hands[worker]
+        call = moves.renew(
+            worker, [(c.queue, c.id, c.token) for c in held], lease=LEASE, ttl=LEASE, busy=bool(held)
+        )
+        renewal = self.sender.send(call)
+        assert not renewal.known
+        assert renewal.lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
+        for claimed in held:
+            if self.model.holds(claimed):
+                self.model.jobs[claimed.id].lease_over = False
+
     def _turn(self, worker: str, outcomes: list[Settlement], wants: dict[str, int], fate: str) -> None:
         for queue in (queue for queue, n in wants.items() if n):
             self.server.lpop(keys.wake(queue))  # it was woken; whoever leaves work behind wakes the next

@@ -23,10 +23,12 @@ def test_a_hunt_that_is_ended_leaves_no_process(tmp_path: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while not [*tmp_path.glob("*/server.log")]:
         assert time.monotonic() < deadline, "no server was started"
+        time.sleep(0.05)
     hunt.terminate()
     assert hunt.wait(PATIENCE) == -signal.SIGTERM
     while _some_run(hunt.pid):
         assert time.monotonic() < deadline, "what it started runs on"
+        time.sleep(0.05)
     assert [*tmp_path.iterdir()] == []
 
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import precondition, rule
 from cgjobs import keys
 from cgjobs.broker import moves
 from tests.proof.job import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, HELD, MAX_CRASHES, QUEUES, Known
-from tests.proof.strategies import ENDED, HOUR, LEASE, endings, outcome, queues, wants, workers
+from tests.proof.strategies import ENDED, HOUR, endings, outcome, queues, wants, workers
 from tests.proof.table import Table
 
 
@@ -76,16 +76,7 @@ class Workers(Table):
     @precondition(lambda self: any(self.hands.values()))
     @rule(worker=workers)
     def renew(self, worker: str) -> None:
-        held = self.hands[worker]
-        call = moves.renew(
-            worker, [(c.queue, c.id, c.token) for c in held], lease=LEASE, ttl=LEASE, busy=bool(held)
-        )
-        renewal = self.sender.send(call)
-        assert not renewal.known
-        assert renewal.lost == tuple((c.id, c.token) for c in held if not self.model.holds(c))
-        for claimed in held:
-            if self.model.holds(claimed):
-                self.model.jobs[claimed.id].lease_over = False
+        self._renew(worker)
 
     @precondition(lambda self: any(self.hands.values()))
     @rule(worker=workers)

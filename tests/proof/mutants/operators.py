@@ -8,7 +8,11 @@ MUTANTS = (
     Mutant("retry ignores who has the key", "retry.lua", "if holder and holder ~= id then", "if false then"),
     Mutant("resume wakes nobody", "pause.lua", "wake(args[1])", ""),
     Mutant(
-        "remove takes a running job", "remove.lua", "if status == 'started' then", "if status == 'x' then"
+        "remove takes a running job",
+        "remove.lua",
+        "if status == 'started' then",
+        "if status == 'x' then",
+        machine="attempts",
     ),
     Mutant("remove leaves the entry", "remove.lua", "unlist(queue, id, level_of(f[3]), status, f[5])", ""),
     Mutant("retry leaves the entry", "retry.lua", "unlist(queue, id, level, status)", ""),

@@ -43,12 +43,19 @@ MUTANTS = (
         "if true then",
     ),
     Mutant("settle loses a postponed job", "settle.lua", "safe('ZADD', delayed_key(queue), due, id)", ""),
-    Mutant("a retry uses no attempt", "settle.lua", "math.max(0, whole(f[6]) - 1)", "whole(f[6])"),
+    Mutant(
+        "a retry uses no attempt",
+        "settle.lua",
+        "math.max(0, whole(f[6]) - 1)",
+        "whole(f[6])",
+        machine="attempts",
+    ),
     Mutant(
         "a returned job goes to the end",
         "settle.lua",
         "push(queue, level_of(f[7]), id, true)",
         "push(queue, level_of(f[7]), id, false)",
+        machine="attempts",
     ),
     Mutant(
         "a kept job has no entry",

@@ -39,12 +39,13 @@ MUTANTS = (
     Mutant("levels are ignored", "claim.lua", "if not levels then return", "if true then return"),
     Mutant("urgent levels come last", "claim.lua", "PICKS[pick % #PICKS + 1]", "#LEVELS"),
     Mutant("low levels starve", "claim.lua", "PICKS[pick % #PICKS + 1]", "1"),
-    Mutant("renew ignores the token", "renew.lua", "f[1] == token and", ""),
+    Mutant("renew ignores the token", "renew.lua", "f[1] == token and", "", machine="attempts"),
     Mutant(
         "renew does not renew",
         "renew.lua",
         "safe('ZADD', LEASES, expiry,",
         "safe('ZADD', LEASES, 'NX', expiry,",
+        machine="attempts",
     ),
     Mutant(
         "reap takes jobs back whose lease holds",
@@ -56,19 +57,26 @@ MUTANTS = (
         "reap forgets the running set", "reap.lua", "safe('ZREM', active_key(queue), id .. ':' .. token)", ""
     ),
     Mutant("reap does not count recoveries", "reap.lua", "whole(f[3]) + 1\n", "whole(f[3])\n"),
-    Mutant("reap ignores the level", "reap.lua", "level_of(f[4])", "NORMAL"),
+    Mutant("reap ignores the level", "reap.lua", "level_of(f[4])", "NORMAL", machine="attempts"),
     Mutant(
         "reap puts jobs at the end",
         "reap.lua",
         "push(queue, level_of(f[4]), id, true)",
         "push(queue, level_of(f[4]), id, false)",
+        machine="attempts",
     ),
     Mutant("promote forgets the delayed entry", "promote.lua", "redis.call('ZREM', key, id)", ""),
     Mutant("promote makes all ready", "promote.lua", "'-inf', time, 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
     Mutant("promote sweeps nothing", "promote.lua", "sweep(failed_key(queue), sec)", ""),
     Mutant("promote wakes nobody", "promote.lua", "if ready then wake(queue) end", ""),
     Mutant("promote tells no groups", "promote.lua", "held[#held + 1] = queue; held[#held + 1] = group", ""),
-    Mutant("reap gives back what shall be cancelled", "reap.lua", "if f[10] then", "if false then"),
+    Mutant(
+        "reap gives back what shall be cancelled",
+        "reap.lua",
+        "if f[10] then",
+        "if false then",
+        machine="attempts",
+    ),
     Mutant(
         "poison tells no dependents",
         "reap.lua",
