@@ -33,6 +33,7 @@ from cgjobs import Backoff, Client, Config, JobNotFound, JobState, Priority, plu
 from cgjobs.config import RedisConfig, WorkerConfig
 from cgjobs.plugins import Registry
 from cgjobs.worker import Worker
+from tests.cli import install
 
 PROBE = Path(__file__).with_name("rq_probe.py")
 PATIENCE = 20.0
@@ -424,8 +425,7 @@ def test_a_stock_rq_worker_ends_our_jobs_as_they_ask(
     snoozed = client.enqueue_data("probe.end", {"how": "snooze"}, attempts=3)
     retried = client.enqueue_data("probe.end", {"how": "retry"}, attempts=3)
     discarded = client.enqueue_data("probe.end", {"how": "discard"}, attempts=3)
-    # Long enough for the child of a busy machine to have loaded all plugins: rq's alarm counts that too.
-    hung = client.enqueue_data("probe.end", {"how": "hang"}, attempts=1, timeout=timedelta(seconds=6))
+    hung = client.enqueue_data("probe.end", {"how": "hang"}, attempts=1, timeout=timedelta(seconds=1))
 
     log = rq_worker(environment, redis_url)
 
@@ -445,6 +445,17 @@ def test_a_stock_rq_worker_ends_our_jobs_as_they_ask(
     assert "Retry: not now" in jobs[1].errors[0].traceback
     assert "Discard: never" in jobs[2].errors[0].error
     assert "JobTimeoutException" in jobs[3].errors[0].error
+
+
+def test_rqs_alarm_ends_a_job_also_when_it_rings_while_plugins_load(
+    client: Client, environment: dict[str, str], redis_url: str, site: Path
+) -> None:
+    install(site, "slow", "import time\n\ntime.sleep(1.5)  # longer than the job may run\n")
+    hung = client.enqueue_data("probe.end", {"how": "hang"}, attempts=1, timeout=timedelta(seconds=1))
+
+    rq_worker(environment, redis_url)
+
+    assert "JobTimeoutException" in client.get(hung.id).errors[0].error
 
 
 def test_a_stock_rq_worker_executes_nothing_that_no_plugin_announces(

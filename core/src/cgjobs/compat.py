@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import random
+import signal
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -126,8 +127,14 @@ class _Host:
 
 @cache
 def _host() -> _Host:
-    config = loading.load()
-    registry = plugins.load(block=config.plugins.block, read_settings=loading.settings_reader(config))
+    # RQ's alarm rings after the job's timeout also while plugins load. One that is held back until they have
+    # raises in the job; the loader would take it for the fault of the plugin that it interrupts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        config = loading.load()
+        registry = plugins.load(block=config.plugins.block, read_settings=loading.settings_reader(config))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return _Host(config, registry, Codec(config.limits), Wrappers(registry))
 
 
