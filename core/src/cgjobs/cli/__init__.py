@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +70,12 @@ def _app(chosen: str, more: Mapping[str, Command]) -> App:
     return app
 
 
-def _plugin_commands(chosen: str, config_file: Path | None) -> Mapping[str, Command]:
+def _plugin_commands(chosen: str, session: Callable[[], Session]) -> Mapping[str, Command]:
     """The commands that plugins add, when one of them may be meant; none may have the name of ours."""
-    if chosen in _COMMANDS:
+    if chosen in _COMMANDS or chosen == "--version":
         return {}
     try:
-        commands = _session(config_file).registry.commands
+        commands = session().registry.commands
     except ConfigError:
         if chosen.startswith("-") or not chosen:
             return {}  # help is given whatever the configuration says
@@ -126,15 +127,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     config_file = _take_config(words)
     chosen = words[0] if words else ""
-    app = _app(chosen, _plugin_commands(chosen, config_file))
+    session = cache(partial(_session, config_file))
+    app = _app(chosen, _plugin_commands(chosen, session))
     command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     if not injected:
         return _code(command, bound.args, bound.kwargs)
-    session = _session(config_file)
     try:
-        return _code(command, bound.args, {**bound.kwargs, "session": session})
+        return _code(command, bound.args, {**bound.kwargs, "session": session()})
     finally:
-        session.close()
+        session().close()
 
 
 def _code(command: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

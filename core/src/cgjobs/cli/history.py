@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from cgjobs.cli.job_options import time_or_duration
+from cgjobs.cli.job_options import past_time
 from cgjobs.cli.output import AsJson, moment, show, show_json, show_table, talk
 from cgjobs.cli.session import Shared
 from cgjobs.duration import format_duration
@@ -48,7 +48,7 @@ def history(
     now, faults, times = datetime.now(UTC), list[Fault](), list[datetime]()
     for flag, text in (("--since", since), ("--until", until)):
         try:
-            times.append(now if text is None else _moment(text, now))
+            times.append(now if text is None else past_time(text, now))
         except ValueError as error:
             faults.append(Fault(flag, str(error)))
     if faults:
@@ -77,17 +77,6 @@ def history(
 
 def _summed(found: History) -> tuple[Iterable[JobHour], Iterable[QueueHour]]:
     return found.by_name().values(), found.by_queue().values()
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    given = time_or_duration(text)
-    try:
-        at = now - given if isinstance(given, timedelta) else given
-    except OverflowError:
-        raise ValueError(f"{text} is before all time") from None
-    if at.tzinfo is None:
-        raise ValueError(f"{text} has no time zone; add Z or an offset")
-    return at
 
 
 def _row(hour: JobHour, *, hourly: bool) -> tuple[object, ...]:

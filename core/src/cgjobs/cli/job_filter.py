@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import attrs
 from cyclopts import Parameter
 
 from cgjobs.broker.search import Filter
-from cgjobs.cli.job_options import time_or_duration
+from cgjobs.cli.job_options import past_time
 from cgjobs.cli.session import Session
 from cgjobs.errors import Fault, InvalidOption
 
@@ -46,7 +46,8 @@ class JobFilter:
         times: dict[str, datetime | None] = {}
         for name in ("since", "until", "ended_since", "ended_until"):
             try:
-                times[name] = _moment(getattr(self, name), now)
+                text = getattr(self, name)
+                times[name] = None if text is None else past_time(text, now)
             except ValueError as error:
                 faults.append(Fault(f"--{name.replace('_', '-')}", str(error)))
         if faults:
@@ -62,17 +63,3 @@ class JobFilter:
         """The same as it was written, for people."""
         given = attrs.asdict(self, filter=lambda _, value: value is not None)
         return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
-
-
-def _moment(text: str | None, now: datetime) -> datetime | None:
-    """``1h`` (that long ago) or a time, as an aware time; raises `ValueError`."""
-    if text is None:
-        return None
-    given = time_or_duration(text)
-    try:
-        at = now - given if isinstance(given, timedelta) else given
-    except OverflowError:
-        raise ValueError(f"{text} is before all time") from None
-    if at.tzinfo is None:
-        raise ValueError(f"{text} has no time zone; add Z or an offset")
-    return at

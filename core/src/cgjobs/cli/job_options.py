@@ -141,6 +141,18 @@ def time_or_duration(value: object) -> timedelta | datetime:
             ) from None
 
 
+def past_time(text: str, now: datetime) -> datetime:
+    """``1h`` (that long before ``now``) or a time, as an aware time; raises `ValueError`."""
+    given = time_or_duration(text)
+    try:
+        at = now - given if isinstance(given, timedelta) else given
+    except OverflowError:
+        raise ValueError(f"{text} is before all time") from None
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no time zone; add Z or an offset")
+    return at
+
+
 def _keep(value: object) -> timedelta | Keep:
     """``1d``, ``1d,1000`` or, in JSON, ``{"age": "1d", "count": 1000}``."""
     match value:
