@@ -56,11 +56,9 @@ def connect(config: RedisConfig) -> redis.Redis:
     return redis.Redis(**_options(config), retry=Retry(NoBackoff(), 0))
 
 
-def connect_async(config: RedisConfig, *, single: bool = False) -> redis.asyncio.Redis:
-    """An asynchronous client of the same kind; ``single`` uses one connection for everything."""
-    return redis.asyncio.Redis(
-        **_options(config), retry=AsyncRetry(NoBackoff(), 0), single_connection_client=single
-    )
+def connect_async(config: RedisConfig) -> redis.asyncio.Redis:
+    """An asynchronous client of the same kind."""
+    return redis.asyncio.Redis(**_options(config), retry=AsyncRetry(NoBackoff(), 0))
 
 
 def _packed(command: Sequence[Any]) -> list[bytes]:
