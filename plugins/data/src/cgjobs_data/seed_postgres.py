@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql as words
 
 from cgjobs_data.belongings import companions
-from cgjobs_data.chat import DAY_MS, Chat, Row, text
+from cgjobs_data.chat import DAY_MS, MESSAGES, Chat, Row, text
 from cgjobs_data.seed import PREFIX, companion_ddl, sql
 
 Version = Literal["head", "db-f-001"]
@@ -111,17 +111,7 @@ def _copy_people(copy: _Copy, chat: Chat, version: Version) -> None:
 
 
 def _copy_messages(copy: _Copy, chat: Chat, version: Version, progress: Callable[[int], object]) -> None:
-    columns = [
-        "id",
-        "channel_id",
-        "user_id",
-        "content",
-        "thread_id",
-        "edited",
-        "created_at",
-        "updated_at",
-        "deleted_at",
-    ]
+    columns = MESSAGES[1:]  # without the integer key that SQLite's table has
 
     def rows() -> Iterator[Row]:
         reactions = chat.reactions

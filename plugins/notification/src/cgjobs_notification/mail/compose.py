@@ -11,7 +11,6 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 
 import attrs
-from email_validator import validate_email
 
 from cgjobs import Discard
 from cgjobs_notification.mail.attachment import File
@@ -89,6 +88,8 @@ def compose(
 
 
 def _address(text: str) -> Address:
+    from email_validator import validate_email  # .07 s, which who only enqueues does not spend
+
     try:
         # What is well-formed will do, also of a house's own domain: the server knows the addresses.
         found = validate_email(
