@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from cgjobs import Context, Discard, Snooze
+from cgjobs import Context, Discard
 from cgjobs_cleanup.bucket import PAGE, Answer, Bucket, Entry, batched
+from cgjobs_cleanup.file_tally import FileTally
 from cgjobs_cleanup.globs import Globs
 from cgjobs_cleanup.payloads import Files
-from cgjobs_cleanup.results import FilesResult, Skipped
-from cgjobs_cleanup.trouble import Troubles
+from cgjobs_cleanup.results import FilesResult
 
 HELD = 100_000
 """Entries held in memory at most. More old ones than these cost a second listing."""
-_SAMPLES = 5
 
 
 class Key(NamedTuple):
@@ -54,12 +53,9 @@ class BucketSweep:
         )
         self._excluded = Globs(payload.exclude)
         self._selected = Globs(payload.pattern, but_not=payload.exclude)
-        self._limit = payload.max_items or float("inf")
-        self._scanned = self._unselected = self._young = self._changed = self._matched = 0
-        self._deleted = self._bytes = self._markers = 0
+        self._tally = FileTally(payload)
+        self._scanned = self._matched = 0
         self._held: list[Key] = []
-        self._samples: list[str] = []
-        self._troubles = Troubles()
 
     def run(self) -> FilesResult:
         """Count the old objects, and delete them when they are not too many.
@@ -74,18 +70,9 @@ class BucketSweep:
         try:
             self._delete_all()
         finally:  # whatever ends it, this is the record of what is gone
-            self._ctx.log.info(
-                "files_deleted",
-                root=self._payload.root,
-                cutoff=self._cutoff.isoformat(),
-                dry_run=self._payload.dry_run,
-                matched=self._matched,
-                deleted=self._deleted,
-                bytes_freed=self._bytes,
-                errors_total=self._troubles.total,
-            )
-        self._retry_when_too_many_failed()
-        return self._result()
+            self._tally.log(self._ctx, "files_deleted", self._cutoff, self._matched)
+        self._tally.retry_when_too_many_failed()
+        return self._tally.result(self._cutoff, scanned=self._scanned, matched=self._matched)
 
     def _count(self) -> None:
         held = 0
@@ -110,13 +97,13 @@ class BucketSweep:
             path = entries[0].path
             size = next((entry.size for entry in entries if not entry.marker), 0)
             if self._selected.misses(path) or self._inside_excluded(path) or size < self._payload.min_size:
-                self._unselected += count
+                self._tally.unselected += count
                 continue
             old = tuple(entry for entry in entries if entry.modified < self._cutoff)
             if old:
                 yield Key(old, whole=len(old) == len(entries))
             else:
-                self._young += count
+                self._tally.young += count
 
     def _inside_excluded(self, path: str) -> bool:
         """Whether a directory on the way to it is excluded, as on a disk, where that one is not entered."""
@@ -141,16 +128,13 @@ class BucketSweep:
 
     def _delete_all(self) -> None:
         deadline = self._clock() + self._payload.max_duration.total_seconds()
-        total = min(self._matched, self._limit)
+        total = min(self._matched, self._tally.limit)
+        doing = "counting" if self._payload.dry_run else "deleting"
         for batch in self._batches():
-            if self._deleted and not self._payload.dry_run and self._clock() >= deadline:
-                self._retry_when_too_many_failed()
-                raise Snooze(
-                    timedelta(0),
-                    f"max_duration: {self._deleted} of {self._matched} objects deleted, going on",
-                )
+            if self._tally.deleted and self._clock() >= deadline:
+                self._tally.go_on_later(self._matched, "objects")
             self._delete_batch(batch)
-            self._ctx.progress(self._deleted, total, "counting" if self._payload.dry_run else "deleting")
+            self._ctx.progress(self._tally.deleted, total, doing)
 
     def _batches(self) -> Iterator[list[Key]]:
         """The old keys in the order asked for, so many at a time that few requests do."""
@@ -179,9 +163,8 @@ class BucketSweep:
         failed |= {answer.entry.path for answer in self._send(heads) if answer.code}
         for key in keys:
             if key.entries[0].path not in failed:
-                self._deleted += 1
-                if len(self._samples) < _SAMPLES:
-                    self._samples.append(key.entries[0].path)
+                self._tally.deleted += 1
+                self._tally.sample([key.entries[0].path])
 
     def _send(self, entries: list[Entry]) -> list[Answer]:
         answers = []
@@ -197,36 +180,13 @@ class BucketSweep:
                     stayed.add(answer.entry.path)
                     self._stayed(answer)
             elif answer.marked:
-                self._markers += 1
+                self._tally.markers += 1
             else:
-                self._bytes += answer.entry.size
+                self._tally.bytes += answer.entry.size
         return answers
 
     def _stayed(self, answer: Answer) -> None:
         if answer.changed:
-            self._changed += 1
+            self._tally.changed += 1
         else:
-            self._troubles.add(answer.entry.path, answer.code, failed=True)
-
-    def _retry_when_too_many_failed(self) -> None:
-        self._troubles.retry_when_too_many(self._deleted, f"root {self._payload.root!r}")
-
-    def _result(self) -> FilesResult:
-        return FilesResult(
-            cutoff=self._cutoff,
-            dry_run=self._payload.dry_run,
-            scanned=self._scanned,
-            matched=self._matched,
-            deleted=self._deleted,
-            bytes_freed=self._bytes,
-            hard_links=0,
-            dirs_removed=0,
-            skipped=Skipped(unselected=self._unselected, young=self._young, changed=self._changed),
-            samples=tuple(self._samples),
-            errors=tuple(self._troubles.listed),
-            errors_total=self._troubles.total,
-            stopped_by="max_items"
-            if self._deleted >= self._limit and self._matched > self._deleted
-            else None,
-            delete_markers=self._markers,
-        )
+            self._tally.troubles.add(answer.entry.path, answer.code, failed=True)

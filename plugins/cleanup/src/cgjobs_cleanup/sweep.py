@@ -8,19 +8,18 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from cgjobs import Context, Discard, Snooze
+from cgjobs import Context, Discard
+from cgjobs_cleanup.file_tally import FileTally
 from cgjobs_cleanup.globs import Globs
 from cgjobs_cleanup.payloads import Files
-from cgjobs_cleanup.results import FilesResult, Skipped
+from cgjobs_cleanup.results import FilesResult
 from cgjobs_cleanup.tree import File, Tally, Tree
-from cgjobs_cleanup.trouble import Troubles, printable
 
 BATCH = 1_000
 """Files listed between two reports; a cancelled job deletes no more than the rest of these."""
 HELD = 100_000
 """Files held in memory at most, about 30 MB. More old files than these cost further walks."""
 
-_SAMPLES = 5
 _BEFORE_ALL = File(-(2**63), "", 0, 0, 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,14 +42,10 @@ class Sweep:
         self._cutoff_ns = (cutoff - _EPOCH) // timedelta(microseconds=1) * 1_000
         self._excluded = Globs(payload.exclude)
         self._selected = Globs(payload.pattern, but_not=payload.exclude)
-        self._limit = payload.max_items or float("inf")
-        self._troubles = Troubles()
-        self._seen = Tally(self._troubles.note)
-        self._scanned = self._young = self._small = self._matched = 0
-        self._deleted = self._bytes = self._hard_links = self._dirs_removed = 0
-        self._changed = 0
+        self._tally = FileTally(payload)
+        self._seen = Tally(self._tally.troubles.note)
+        self._scanned = self._matched = self._hard_links = self._dirs_removed = 0
         self._held: list[File] = []
-        self._samples: list[str] = []
 
     def run(self) -> FilesResult:
         """Count the old files, and delete them when they are not too many.
@@ -66,17 +61,8 @@ class Sweep:
         try:
             self._delete_all()
         finally:  # whatever ends it, this is the record of what is gone
-            self._ctx.log.info(
-                "files_deleted",
-                root=self._payload.root,
-                cutoff=self._cutoff.isoformat(),
-                dry_run=self._payload.dry_run,
-                matched=self._matched,
-                deleted=self._deleted,
-                bytes_freed=self._bytes,
-                errors_total=self._troubles.total,
-            )
-        self._retry_when_too_many_failed()
+            self._tally.log(self._ctx, "files_deleted", self._cutoff, self._matched)
+        self._tally.retry_when_too_many_failed()
         return self._result()
 
     def _count(self) -> None:
@@ -84,13 +70,14 @@ class Sweep:
             old = [file for file in files if self._is_old(file)]
             small = sum(file.size < self._payload.min_size for file in files)
             self._matched += len(old)
-            self._small += small
-            self._young += len(files) - len(old) - small
+            self._tally.unselected += small
+            self._tally.young += len(files) - len(old) - small
             self._scanned += len(files)
             if self._matched <= HELD:
                 self._held += old
             self._ctx.progress(0, None, f"counting: {self._scanned} files")
         self._scanned += self._seen.unselected
+        self._tally.unselected += self._seen.unselected
 
     def _refuse_too_many(self) -> None:
         payload = self._payload
@@ -105,28 +92,28 @@ class Sweep:
 
     def _delete_all(self) -> None:
         deadline = self._clock() + self._payload.max_duration.total_seconds()
+        tally = self._tally
         with closing(self._batches()) as batches:
             for batch in batches:
                 if self._clock() >= deadline:
-                    self._go_on_later()
+                    tally.go_on_later(self._matched, "files")
                 self._delete_batch(batch)
-                total = min(self._matched, self._limit)
-                self._ctx.progress(self._deleted, total, "counting" if self._payload.dry_run else "deleting")
-                if self._deleted >= self._limit:
+                total = min(self._matched, tally.limit)
+                self._ctx.progress(tally.deleted, total, "counting" if self._payload.dry_run else "deleting")
+                if tally.is_enough:
                     return
 
     def _delete_batch(self, batch: list[File]) -> None:
         emptied: dict[str, None] = {}  # a set that keeps the order
         for file in batch:
-            if self._deleted >= self._limit:
+            if self._tally.is_enough:
                 break
             if self._delete(file):
                 emptied[file.path.rpartition("/")[0]] = None
-                self._deleted += 1
                 self._hard_links += file.links > 1
-                self._bytes += file.size if file.links == 1 else 0
-                if len(self._samples) < _SAMPLES:
-                    self._samples.append(printable(file.path))
+                self._tally.deleted += 1
+                self._tally.bytes += file.size if file.links == 1 else 0
+                self._tally.sample([file.path])
         if self._payload.remove_empty_dirs and not self._payload.dry_run:
             self._dirs_removed += self._tree.remove_empty(emptied)
 
@@ -136,21 +123,10 @@ class Sweep:
         try:
             deleted = self._tree.delete(file)
         except OSError as error:
-            self._troubles.note(file.path, error, failed=True)
+            self._tally.troubles.note(file.path, error, failed=True)
             return False
-        self._changed += not deleted
+        self._tally.changed += not deleted
         return deleted
-
-    def _go_on_later(self) -> None:
-        # Only after a deletion: a run that gets nowhere must use up its attempt, not be put off for ever.
-        if self._deleted and not self._payload.dry_run:
-            self._retry_when_too_many_failed()
-            raise Snooze(
-                timedelta(0), f"max_duration: {self._deleted} of {self._matched} files deleted, going on"
-            )
-
-    def _retry_when_too_many_failed(self) -> None:
-        self._troubles.retry_when_too_many(self._deleted, f"root {self._payload.root!r}")
 
     def _batches(self) -> Generator[list[File], None, None]:
         """The old files in the order asked for, however many they are."""
@@ -167,7 +143,8 @@ class Sweep:
 
     def _old_after(self, last: File) -> Iterator[File]:
         for files in self._walk(self._unheard()):
-            self._ctx.progress(self._deleted, min(self._matched, self._limit), "looking for the oldest")
+            total = min(self._matched, self._tally.limit)
+            self._ctx.progress(self._tally.deleted, total, "looking for the oldest")
             yield from (file for file in files if file > last and self._is_old(file))
 
     def _walk(self, tally: Tally) -> Iterator[list[File]]:
@@ -184,30 +161,16 @@ class Sweep:
 
     def _result(self) -> FilesResult:
         seen = self._seen
-        return FilesResult(
-            cutoff=self._cutoff,
-            dry_run=self._payload.dry_run,
+        return self._tally.result(
+            self._cutoff,
             scanned=self._scanned,
             matched=self._matched,
-            deleted=self._deleted,
-            bytes_freed=self._bytes,
             hard_links=self._hard_links,
             dirs_removed=self._dirs_removed,
-            skipped=Skipped(
-                unselected=seen.unselected + self._small,
-                young=self._young,
-                symlink=seen.symlink,
-                special=seen.special,
-                excluded_dirs=seen.excluded_dirs,
-                other_fs=seen.other_fs,
-                changed=self._changed,
-            ),
-            samples=tuple(self._samples),
-            errors=tuple(self._troubles.listed),
-            errors_total=self._troubles.total,
-            stopped_by="max_items"
-            if self._deleted >= self._limit and self._matched > self._deleted
-            else None,
+            symlink=seen.symlink,
+            special=seen.special,
+            excluded_dirs=seen.excluded_dirs,
+            other_fs=seen.other_fs,
         )
 
 
