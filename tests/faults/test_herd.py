@@ -24,7 +24,7 @@ SCHEDULED = {
     name: attrs.make_class(name, {"n": attrs.field(type=int)}) for name in ("early", "middle", "late")
 }
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
-BUSY = 50
+BUSY = 10
 """How many times longer than a machine of its own a busy one may take."""
 
 
