@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from redis import exceptions
 
 from cgjobs import AsyncClient, BrokerError, BrokerUnavailable, Client
 from cgjobs.broker import Sender, address, reads
-from cgjobs.broker.connection import refuse_unsupported, translate
+from cgjobs.broker.connection import AsyncIdleConnections, connect_async, refuse_unsupported, translate
 from cgjobs.broker.sender import AsyncSender
 from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerDenied, BrokerFull, BrokerUnsupported, FunctionsMissing
@@ -335,3 +336,19 @@ async def test_a_client_on_a_unix_socket(own_server: ServerFactory) -> None:
         await client.enqueue(Note())
 
         assert (await client.queue("work").stats()).waiting == 1
+
+
+@awaited
+async def test_a_connection_that_is_in_use_while_they_are_closed_is_closed_when_its_call_ends(
+    redis_url: str,
+) -> None:
+    connections = AsyncIdleConnections(connect_async(redis_config(redis_url)), 60)
+    call = asyncio.create_task(connections.execute(("BLPOP", "list", 60)))
+    with raw(redis_url) as broker:
+        await until(lambda: broker.info("clients")["blocked_clients"] == 1)
+
+        await connections.close()
+        broker.rpush("list", "1")
+
+        assert await call == [b"list", b"1"]
+        await until(lambda: len(broker.client_list()) == 1, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from cgjobs.broker import Sender, reads
 from cgjobs.client import Client
 from cgjobs.plugins import Registry
 from cgjobs.scheduler import Scheduler, schedules, view
-from tests.jobs import Note, awaited, config, note, raw, registry, until
+from tests.jobs import PATIENCE, Note, awaited, config, note, raw, registry, until
 
 EVERY_MINUTE = Cron("* * * * *")
 SLOT = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -110,6 +111,50 @@ async def test_a_running_scheduler_fires_when_the_slot_is_due(redis_url: str) ->
         async with running(redis_url, provided):
             with Client(config(redis_url), provided) as client:
                 await until(lambda: client.queue("work").stats().waiting == 2)
+
+
+@asynccontextmanager
+async def stopped_while_it_fires(url: str) -> AsyncIterator[threading.Event]:
+    """A scheduler that is told to stop while it fires a slot, which goes on once the event is set."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(slot: Slot) -> Iterator[Note]:
+        begun.set()
+        go_on.wait(PATIENCE)
+        yield Note()
+
+    just_before = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1, seconds=0.3)
+    with time_machine.travel(just_before, tick=True):
+        scheduler = Scheduler(config(url), scheduled(slowly))
+        task = asyncio.create_task(scheduler.run())
+        await until(begun.is_set)
+        scheduler.stop()
+        yield go_on
+        await task
+    go_on.set()
+
+
+@awaited
+async def test_a_slot_that_is_being_fired_at_the_stop_is_fired_to_its_end(redis_url: str) -> None:
+    async with stopped_while_it_fires(redis_url) as go_on:
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+
+    with Client(config(redis_url), scheduled()) as client:
+        assert client.queue("work").stats().waiting == 1
+
+
+@awaited
+async def test_a_slot_that_takes_longer_than_the_grace_period_is_left_to_the_next_fire(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cgjobs.scheduler._GRACE", timedelta(seconds=0.05))
+
+    async with stopped_while_it_fires(redis_url):
+        pass
+
+    with Client(config(redis_url), scheduled()) as client:
+        assert client.queue("work").stats().waiting == 0
+    assert caplog.text == ""
 
 
 @awaited

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -18,6 +18,7 @@ from cgjobs.config import Config
 from cgjobs.cron import next_fires, previous_fire
 from cgjobs.errors import BrokerError, QueueFull
 from cgjobs.event import Event
+from cgjobs.listener import end
 from cgjobs.model import Cron, Job
 from cgjobs.operations import BATCH, Operations, batches
 from cgjobs.options import JobOptions
@@ -33,6 +34,10 @@ T = TypeVar("T")
 CATCH_UP = timedelta(days=1)
 """A slot that nobody fired is made up for when a scheduler starts within this time: once, the latest one."""
 _RETRY = timedelta(seconds=5)
+_GRACE = timedelta(
+    seconds=5
+)  # for a slot that is being fired when it is time to stop; the next one completes it
+_CANCELLED = 0.5  # seconds in which a cancelled tick should end
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH  # somebody may have written a slot of any size
 
@@ -120,6 +125,7 @@ class Scheduler:
         self._operations = Operations(config, registry, Codec(config.limits))
         self._sender = AsyncSender(config.redis)
         self._stopped = asyncio.Event()
+        self._ticking: set[asyncio.Task[Any]] = set()
         self._away = False
         self._keep = config.worker.history
 
@@ -135,7 +141,11 @@ class Scheduler:
         try:
             await asyncio.gather(*(self._catch_up(name) for name in self._schedules))
             await self._stopped.wait()
+            ticks.pause()
+            if self._ticking:
+                await asyncio.wait(self._ticking, timeout=_GRACE.total_seconds())
         finally:
+            await end(self._ticking, again=_CANCELLED)
             ticks.shutdown(wait=False)
             await self.close()
 
@@ -150,7 +160,11 @@ class Scheduler:
     async def _tick(self, name: str) -> None:
         # The tick is for the latest slot that is due. Half a second of tolerance: a loop may wake early.
         slot = previous_fire(self._schedules[name], self._clock() + timedelta(seconds=0.5))
-        if slot is not None:
+        if slot is None or (tick := asyncio.current_task()) is None:
+            return
+        self._ticking.add(tick)
+        tick.add_done_callback(self._ticking.discard)
+        with contextlib.suppress(asyncio.CancelledError):  # APScheduler would log it as a fault
             await self._persist(lambda: self.fire(name, slot))
 
     async def _catch_up(self, name: str) -> None:

@@ -145,6 +145,7 @@ class AsyncIdleConnections:
     def __init__(self, client: redis.asyncio.Redis, seconds: float) -> None:
         self._pool, self._seconds = client.connection_pool, seconds
         self._idle: list[Any] = []
+        self._closed = False
 
     async def execute(self, command: Sequence[Any]) -> Any:
         """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
@@ -167,10 +168,14 @@ class AsyncIdleConnections:
                 raise exceptions.TimeoutError(f"no reply within {self._seconds:g} s") from None
             raise
         finally:
-            self._idle.append(connection)
+            if self._closed:
+                await connection.disconnect(nowait=True)
+            else:
+                self._idle.append(connection)
 
     async def close(self) -> None:
-        """Close them."""
+        """Close them; one that is in use is closed when its call ends."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().disconnect()
 
