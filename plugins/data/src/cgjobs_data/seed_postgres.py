@@ -1,4 +1,4 @@
-"""ChatGenius' real schema in PostgreSQL, in two of its versions, with the rows of `chat`."""
+"""ChatGenius' schema in PostgreSQL, in two of its versions, with the rows of `chat`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import psycopg
@@ -15,9 +15,9 @@ from psycopg import sql as words
 
 from cgjobs_data.belongings import companions
 from cgjobs_data.chat import DAY_MS, MESSAGES, Chat, Row, text
-from cgjobs_data.seed import PREFIX, companion_ddl, sql
+from cgjobs_data.chat_schema import Version, keys_and_triggers, tables
+from cgjobs_data.seed import PREFIX, companion_ddl
 
-Version = Literal["head", "db-f-001"]
 _LINES = 2_000  # rows in one block of COPY
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _SPECIAL = re.compile(r"[\\\t\n\r]")
@@ -66,7 +66,7 @@ def seed_postgres(
     copied: dict[str, int] = {}
     with psycopg.connect(url) as db:
         db.execute("SET LOCAL TIME ZONE 'UTC'; SET LOCAL maintenance_work_mem = '256MB'")
-        db.execute(sql(f"{version}.sql").encode())
+        _execute(db, tables(version))
 
         def copy(table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
             copied[table] = _copy(db, table, columns, rows)
@@ -74,14 +74,18 @@ def seed_postgres(
         _copy_people(copy, chat, version)
         _copy_messages(copy, chat, version, progress)
         _copy_rest(copy, chat, version)
-        for statement in companion_ddl("postgresql"):
-            db.execute(statement.encode())
+        _execute(db, companion_ddl("postgresql"))
         for name, (columns, rows) in companions(chat).items():
             copy(f"{PREFIX}{name}", columns, rows)
-        db.execute(sql(f"{version}-after.sql").encode())
+        _execute(db, keys_and_triggers(version))
     with psycopg.connect(url, autocommit=True) as db:
         db.execute("ANALYZE")
     return PostgresSummary(version, copied)
+
+
+def _execute(db: psycopg.Connection[Any], statements: Iterable[str]) -> None:
+    for statement in statements:
+        db.execute(statement.encode())
 
 
 _Copy = Callable[[str, Sequence[str], Iterable[Row]], None]

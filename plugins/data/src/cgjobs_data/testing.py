@@ -26,7 +26,7 @@ from cgjobs_data.layout import Preset
 from cgjobs_data.settings import Settings, StoreSettings
 
 if TYPE_CHECKING:
-    from cgjobs_data.seed_postgres import Version
+    from cgjobs_data.chat_schema import Version
 
 SEEDED_AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 """When the messages of the seeded databases end; they begin a year before."""
