@@ -13,6 +13,7 @@ import heapq
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -321,9 +322,16 @@ class Soak:
             self._leaving.append((worker, place, time.monotonic()))
         for worker, place, told in self._leaving:
             code = worker.wait(PATIENCE)
+            if code == -signal.SIGTERM and worker.pid not in self._begun():
+                continue  # Python was still loading: nobody listened to signals yet
             if code and not self._record.away(place, told - 1, told + PATIENCE):
                 self._record.bad_exits.append(f"{worker.pid}: {code}")
         return drained
+
+    def _begun(self) -> set[int]:
+        """The workers that said so."""
+        log = (self._directory / "log").read_text()
+        return {int(pid) for pid in re.findall(r'"worker_started".*?\.(\d+)\.[0-9a-f]{6}"', log)}
 
     def _judge(self, drained: float) -> dict[str, Any]:
         record, ledger = self._record, self._directory / "ledger"

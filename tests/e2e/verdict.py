@@ -49,7 +49,7 @@ class Record:
         killed: When a worker process was killed.
         broker_killed: When the broker was.
         outages: What kept workers from the broker.
-        bad_exits: Workers that did not exit with 0 after SIGTERM and no outage.
+        bad_exits: Workers that did not exit with 0 after SIGTERM, and no outage explains it.
     """
 
     acknowledged: dict[str, float] = attrs.field(factory=dict)
