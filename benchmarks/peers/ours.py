@@ -13,7 +13,19 @@ import attrs
 
 from benchmarks import job
 from benchmarks.adapter import URL, About, Calls
-from cgjobs import Client, Config, Context, Processor, Subtype, builtin, hookimpl, logs, plugins, subtype
+from cgjobs import (
+    Client,
+    Config,
+    Context,
+    Processor,
+    Subtype,
+    builtin,
+    hookimpl,
+    logs,
+    loop,
+    plugins,
+    subtype,
+)
 from cgjobs.config import RedisConfig
 from cgjobs.worker import Worker
 
@@ -21,7 +33,7 @@ ABOUT = About(
     title="chatgenius-jobs",
     package="chatgenius-jobs",
     delivery="at least once (lease)",
-    settings="hooks, a JSON log line a job to a file, counters, leases; `async def` handlers",
+    settings="uvloop, hooks, a JSON log line a job to a file, counters, leases; `async def` handlers",
     bulk="enqueue_many",
     concurrency=100,
     rate=6_000,
@@ -119,7 +131,7 @@ def worker(kind: str, concurrency: int) -> None:
     with tempfile.TemporaryFile("w") as lines:
         logs.configure("json", stream=lines)
         registry = plugins.load(found=[], extra=[("bench", Plugin()), *builtin.plugins()])
-        asyncio.run(_work(Worker(config(), registry, concurrency={"bench": concurrency})))
+        loop.run(_work(Worker(config(), registry, concurrency={"bench": concurrency})))
 
 
 async def _work(worker: Worker) -> None:

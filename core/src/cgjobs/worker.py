@@ -219,6 +219,18 @@ class Worker:
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:TURN], self._ended[TURN:]
+        if batch and wants and self._limits.keys().isdisjoint(wants):
+            # First what empty places wait for; with a limit, what ended makes room for it.
+            try:
+                await self._exchange([], wants)
+            except BaseException:
+                self._ended[:0] = batch
+                raise
+            wants = {}
+        await self._exchange(batch, wants)
+
+    async def _exchange(self, batch: list[tuple[Run, Settlement]], wants: Mapping[str, int]) -> None:
+        """One call: settle what ended, claim what there is room for, and start it."""
         # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
         ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
         self._slots.reserve(wants)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cgjobs import builtin, loading, plugins
+from cgjobs import builtin, loading, loop, plugins
 from cgjobs.cli.exits import OK, exit_code
 from cgjobs.cli.output import talk
 from cgjobs.config import Config
@@ -62,7 +62,7 @@ def run(worker: Worker | None, scheduler: Scheduler | None) -> None:
     Raises:
         BrokerDenied, BrokerUnsupported, FunctionsMissing: The broker refuses us.
     """
-    asyncio.run(_serve(worker, scheduler))
+    loop.run(_serve(worker, scheduler))
 
 
 @contextmanager
