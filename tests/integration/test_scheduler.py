@@ -59,6 +59,12 @@ async def running(url: str, provided: Registry) -> AsyncIterator[Scheduler]:
         await task
 
 
+def just_before_a_slot() -> time_machine.travel:
+    """An hour ago, 0.3 s before the minute was full."""
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    return time_machine.travel(minute - timedelta(hours=1, seconds=0.3), tick=True)
+
+
 @awaited
 async def test_a_fire_enqueues_the_payloads_that_on_schedule_yields(redis_url: str) -> None:
     events: list[Event] = []
@@ -105,9 +111,8 @@ async def test_a_slot_before_the_last_one_is_not_fired_any_more(redis_url: str) 
 @awaited
 async def test_a_running_scheduler_fires_when_the_slot_is_due(redis_url: str) -> None:
     provided = scheduled()
-    just_before = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1, seconds=0.3)
 
-    with time_machine.travel(just_before, tick=True):
+    with just_before_a_slot():
         async with running(redis_url, provided):
             with Client(config(redis_url), provided) as client:
                 await until(lambda: client.queue("work").stats().waiting == 2)
@@ -123,8 +128,7 @@ async def stopped_while_it_fires(url: str) -> AsyncIterator[threading.Event]:
         go_on.wait(PATIENCE)
         yield Note()
 
-    just_before = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1, seconds=0.3)
-    with time_machine.travel(just_before, tick=True):
+    with just_before_a_slot():
         scheduler = Scheduler(config(url), scheduled(slowly))
         task = asyncio.create_task(scheduler.run())
         await until(begun.is_set)

@@ -110,7 +110,7 @@ class Listener:
             pass  # others look by themselves before long
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]], *, again: float) -> None:
+async def end(tasks: Iterable[asyncio.Task[Any]], *, again: float = 0.5) -> None:
     """Cancel tasks, again after so many seconds until each has ended; what they raise is dropped.
 
     Once is not enough: until Python 3.12 an `asyncio.wait_for` whose result comes together with a

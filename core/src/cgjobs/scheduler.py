@@ -37,7 +37,6 @@ _RETRY = timedelta(seconds=5)
 _GRACE = timedelta(
     seconds=5
 )  # for a slot that is being fired when it is time to stop; the next one completes it
-_CANCELLED = 0.5  # seconds in which a cancelled tick should end
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH  # somebody may have written a slot of any size
 
@@ -145,7 +144,7 @@ class Scheduler:
             if self._ticking:
                 await asyncio.wait(self._ticking, timeout=_GRACE.total_seconds())
         finally:
-            await end(self._ticking, again=_CANCELLED)
+            await end(self._ticking)
             ticks.shutdown(wait=False)
             await self.close()
 

@@ -54,7 +54,6 @@ _LOSS = (
 )
 _REPORTS = timedelta(seconds=0.5)
 _TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
-_CANCELLED = 0.5  # seconds in which a cancelled duty should end
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
 
@@ -165,7 +164,7 @@ class Worker:
             await self._serve(promoting)
         finally:
             await self._hand_back()
-            await end(promoting, again=_CANCELLED)
+            await end(promoting)
             if keeper is not None:
                 keeper.end()
             with contextlib.suppress(TimeoutError, BrokerError):
@@ -215,7 +214,7 @@ class Worker:
                     self._wake.clear()
             await asyncio.gather(*self._turns)
         finally:
-            await end([*duties, *self._turns], again=_CANCELLED)
+            await end([*duties, *self._turns])
 
     async def _turn(self, wants: Mapping[str, int]) -> None:
         batch, self._ended = self._ended[:TURN], self._ended[TURN:]
