@@ -34,9 +34,8 @@ T = TypeVar("T")
 CATCH_UP = timedelta(days=1)
 """A slot that nobody fired is made up for when a scheduler starts within this time: once, the latest one."""
 _RETRY = timedelta(seconds=5)
-_GRACE = timedelta(
-    seconds=5
-)  # for a slot that is being fired when it is time to stop; the next one completes it
+_GRACE = timedelta(seconds=5)
+"""For a slot that is being fired when it is time to stop; what is left of it the next fire completes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH  # somebody may have written a slot of any size
 
@@ -159,8 +158,10 @@ class Scheduler:
     async def _tick(self, name: str) -> None:
         # The tick is for the latest slot that is due. Half a second of tolerance: a loop may wake early.
         slot = previous_fire(self._schedules[name], self._clock() + timedelta(seconds=0.5))
-        if slot is None or (tick := asyncio.current_task()) is None:
+        if slot is None:
             return
+        tick = asyncio.current_task()
+        assert tick is not None
         self._ticking.add(tick)
         tick.add_done_callback(self._ticking.discard)
         with contextlib.suppress(asyncio.CancelledError):  # APScheduler would log it as a fault
