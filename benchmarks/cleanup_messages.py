@@ -1,4 +1,4 @@
-"""What `cleanup.messages` does to a PostgreSQL with ChatGenius' real schema and a million messages.
+"""What `cleanup.messages` does to a PostgreSQL with ChatGenius' tables and a million messages.
 
     python -m benchmarks.cleanup_messages [--messages 1000000] [--age 240]
 
