@@ -40,6 +40,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open = threading.Event()
         self._open.set()
+        self._listening = threading.Event()
+        self._listening.set()
         self._seconds = 0.0
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
@@ -56,9 +58,14 @@ class Proxy:
         """Let nothing through, in no direction; connections stay."""
         self._open.clear()
 
+    def hold_requests(self) -> None:
+        """Let no request through any more, only replies; connections stay."""
+        self._listening.clear()
+
     def release(self) -> None:
         """Let everything through again, also what was held."""
         self._open.set()
+        self._listening.set()
 
     def delay(self, seconds: float) -> None:
         """Let each piece of a reply wait this long."""
@@ -143,6 +150,7 @@ class _Link:
     def _requests(self) -> None:
         while data := self._client.recv(1 << 20):
             self._proxy._wait(0)
+            self._proxy._listening.wait()
             if rule := self._proxy._seen(data):
                 self._rule = rule
             self._server.sendall(data)

@@ -252,7 +252,7 @@ async def until_settled(worker: Worker, number: int) -> None:
     """Let the loop turn until the worker has nothing running; looks at nothing of ours."""
     for _ in range(200):
         await asyncio.sleep(0.002)
-        if not worker._runs and not worker._ended:
+        if worker._turns.idle:
             number -= 1
         if number < -20:
             return

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cgjobs import AsyncClient, Client, Context, Processor, WaitTimeout, subtype
+from cgjobs import AsyncClient, Client, Context, Job, Processor, WaitTimeout, subtype
 from cgjobs.broker import moves
 from cgjobs.worker import Worker
 from tests.cli import Cli, command_line
@@ -38,24 +40,44 @@ class Starts:
         self.registry = registry(handler, processors=[Processor("work", concurrency=3)])
 
 
-@awaited
-async def test_a_claim_whose_reply_is_under_way_starts_its_jobs_before_pause_returns(redis_url: str) -> None:
-    """Row 43."""
-    starts = Starts()
-    with Proxy(redis_url) as proxy:
-        settings = config(proxy.url, lease=timedelta(seconds=10))
-        async with (
-            AsyncClient(config(redis_url), starts.registry) as client,
-            running(Worker(settings, starts.registry)) as worker,
-        ):
-            await until(lambda: worker._ready())
-            proxy.hold_reply(b"cgjobs1_claim")
-            await client.enqueue(Note())
+either_claim = pytest.mark.parametrize(
+    "behind_a_wait", [False, True], ids=["the first claim", "the claim behind a wait"]
+)
+
+
+@asynccontextmanager
+async def reply_under_way(
+    starts: Starts, proxy: Proxy, near: str, *, behind_a_wait: bool, **options: Any
+) -> AsyncIterator[tuple[AsyncClient, Job]]:
+    """A worker at work, and a job that it has claimed without knowing it yet: the proxy holds the reply."""
+    proxy.hold_reply(b"BLPOP" if behind_a_wait else b"cgjobs1_claim")
+    async with AsyncClient(config(near), starts.registry) as client:
+        if not behind_a_wait:
+            job = await client.enqueue(Note())
+        async with running(Worker(config(proxy.url, **options), starts.registry)) as worker:
+            if behind_a_wait:
+                await until(lambda: worker._listener.is_waiting)
+                job = await client.enqueue(Note())
 
             async def claimed() -> bool:
                 return (await client.queue("work").stats()).active == 1
 
             await until(claimed)
+            yield client, job
+
+
+@either_claim
+@awaited
+async def test_a_claim_whose_reply_is_under_way_starts_its_jobs_before_pause_returns(
+    redis_url: str, *, behind_a_wait: bool
+) -> None:
+    """Row 43."""
+    starts = Starts()
+    with Proxy(redis_url) as proxy:
+        held = reply_under_way(
+            starts, proxy, redis_url, behind_a_wait=behind_a_wait, lease=timedelta(seconds=10)
+        )
+        async with held as (client, _):
             pausing = asyncio.create_task(client.queue("work").pause())
             await asyncio.sleep(0.3)
             assert not pausing.done()
@@ -149,21 +171,24 @@ def test_a_worker_that_never_answers_is_named_and_the_queue_is_paused(redis_url:
         assert client.queue("work").stats().paused
 
 
+@either_claim
 @awaited
-async def test_a_claim_that_was_under_way_longer_than_its_lease_starts_nothing(redis_url: str) -> None:
+async def test_a_claim_that_was_under_way_longer_than_its_lease_starts_nothing(
+    redis_url: str, *, behind_a_wait: bool
+) -> None:
     """Row 43 and 20: whoever looked at the leases by then thinks that nothing starts."""
     starts = Starts()
     with Proxy(redis_url) as proxy:
-        broker = {"timeout": timedelta(seconds=20)}  # so that the reply still counts when it comes
-        settings = config(proxy.url, lease=LEASE, reap_interval=timedelta(hours=1), broker=broker)
-        async with (
-            AsyncClient(config(redis_url), starts.registry) as client,
-            running(Worker(settings, starts.registry)) as worker,
-        ):
-            await until(lambda: worker._ready())
-            proxy.hold_reply(b"cgjobs1_claim")
-            job = await client.enqueue(Note())
-            await asyncio.sleep(0.2)
+        held = reply_under_way(
+            starts,
+            proxy,
+            redis_url,
+            behind_a_wait=behind_a_wait,
+            lease=LEASE,
+            reap_interval=timedelta(hours=1),
+            broker={"timeout": timedelta(seconds=20)},  # so that the reply still counts when it comes
+        )
+        async with held as (client, job):
             await client.queue("work").pause()  # waits for the end of the lease
             proxy.release()
 

@@ -54,8 +54,8 @@ async def test_a_worker_that_may_wait_so_long_keeps_its_lease_and_runs_each_job_
 
     assert sorted(runs) == ["a", "b", "first", "long"]
     assert lost == [0, 0]
-    # The wake-up, a new connection (three replies) and the claim, which took 32 s in all.
-    assert max(started[name] for name in ("a", "b", "long")) - asked < 7 * DELAY
+    # The end of a wait, and perhaps a new connection (three replies) and the claim again: 18 s were seen.
+    assert max(started[name] for name in ("a", "b", "long")) - asked < 5 * DELAY
 
 
 @awaited

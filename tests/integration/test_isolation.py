@@ -381,7 +381,7 @@ async def test_a_job_whose_lease_is_lost_is_ended(redis_url: str, tmp_path: Path
     async with isolated(redis_url, settings=settings) as work:
         await work.client.enqueue(Wait(str(file)))
         pid = int(await until(lambda: file.exists() and file.read_text()))
-        for run in list(work.worker._runs.values()):
+        for run in list(work.worker._turns.runs.values()):
             run.take_away()
 
         await until(lambda: not is_alive(pid))

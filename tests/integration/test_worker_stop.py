@@ -138,12 +138,12 @@ async def test_what_a_plain_handler_does_after_it_was_handed_back_counts_for_not
 @awaited
 async def test_jobs_that_a_lost_claim_gave_while_stopping_are_handed_back(redis_url: str) -> None:
     with Proxy(redis_url) as proxy:
+        proxy.hold_reply(b"BLPOP")
         gate, settings = Gate(), config(proxy.url)
         async with AsyncClient(config(redis_url), gate.registry) as client:
             worker = Worker(settings, gate.registry)
             task = asyncio.create_task(worker.run())
-            await until(lambda: worker._slots.listenable())  # its first claim is answered: it listens
-            proxy.hold_reply(b"cgjobs1_claim")
+            await until(lambda: worker._listener.is_waiting)  # with a claim behind the wait
             job = await client.enqueue(Note())
 
             async def claimed() -> bool:

@@ -84,3 +84,45 @@ def test_a_queue_with_plenty_of_work_is_asked_twice_at_once() -> None:
     slots.reserve(slots.wants())
 
     assert slots.wants() == {"a": 50}
+
+
+def test_a_queue_is_listened_to_when_it_has_room_and_no_work_that_we_know_of() -> None:
+    slots = Slots({"a": 1, "b": 1, "c": 1})
+    assert slots.listenable() == ()  # at the start any of them may have work
+
+    slots.reserve({"a": 1, "b": 1, "c": 1})
+    slots.asked({"a": 1, "b": 1, "c": 1}, left=["b"])
+    slots.take("c")
+
+    assert slots.listenable() == ("a",)
+
+
+def test_a_claim_that_waits_for_work_keeps_its_places_and_is_the_only_one() -> None:
+    slots = Slots({"a": 2})
+    slots.reserve({"a": 2})
+    slots.asked({"a": 2}, left=[])
+    wants = slots.awaited(["a"])
+
+    slots.reserve(wants)
+
+    assert wants == {"a": 2}
+    assert (slots.listenable(), slots.wants()) == ((), {})
+    assert not slots.has_room("a")
+
+
+def test_a_job_that_ends_beside_a_claim_that_waits_does_not_make_its_queue_hungry() -> None:
+    slots = Slots({"a": 2})
+    slots.take("a")
+    slots.reserve({"a": 1})
+    slots.asked({"a": 1}, left=[])
+    slots.reserve(slots.awaited(["a"]))
+
+    slots.give("a")
+
+    assert not slots.is_hungry(["a"])
+
+
+def test_a_queue_with_a_limit_is_not_claimed_from_before_there_is_work() -> None:
+    slots = Slots({"a": 2, "b": 2}, {"b": (1,)})
+
+    assert slots.awaited(["a", "b"]) == {"a": 2}

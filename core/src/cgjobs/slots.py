@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+
+from cgjobs.broker.moves import NO_LIMITS
 
 _MANY = 20
 TURN = 150
@@ -20,11 +22,17 @@ class Slots:
 
     Args:
         concurrency: Places by queue, each at least 1.
-        limited: Queues with a limit over all workers: whenever a job of one ends, another may start.
+        limits: Those over all workers, by queue: whenever a job of such a queue ends, another may start.
+
+    Attributes:
+        queues: All of them.
+        limits: As given.
     """
 
-    def __init__(self, concurrency: Mapping[str, int], limited: Iterable[str] = ()) -> None:
-        self._limited = frozenset(limited)
+    def __init__(
+        self, concurrency: Mapping[str, int], limits: Mapping[str, Sequence[int]] = NO_LIMITS
+    ) -> None:
+        self.queues, self.limits = tuple(concurrency), limits
         self._free = dict(concurrency)
         # Half of many places, so that one half can run while the broker is asked for the other.
         self._most = {queue: min(TURN, n if n < _MANY else -(-n // 2)) for queue, n in concurrency.items()}
@@ -52,8 +60,19 @@ class Slots:
     def listenable(self) -> tuple[str, ...]:
         """The queues with a free place and, as far as we know, without work: those to be woken for."""
         return tuple(
-            sorted(queue for queue, free in self._free.items() if free > 0 and queue not in self._hungry)
+            queue
+            for queue, free in sorted(self._free.items())
+            if free > 0 and queue not in self._hungry and not self._asking[queue]
         )
+
+    def awaited(self, queues: Iterable[str]) -> dict[str, int]:
+        """How many jobs to claim in the moment in which one of these queues gets work.
+
+        None where there is a limit: there a claim goes with the outcome that makes room for it.
+        """
+        return {
+            queue: min(self._free[queue], self._most[queue]) for queue in queues if queue not in self.limits
+        }
 
     def asked(self, wants: Mapping[str, int], left: Iterable[str]) -> None:
         """A claim has answered: what was reserved for it, and the queues that still have work."""
@@ -67,6 +86,10 @@ class Slots:
         self._plenty |= more
         self.changed.set()
 
+    def is_hungry(self, queues: Iterable[str]) -> bool:
+        """Whether one of these queues may have work."""
+        return not self._hungry.isdisjoint(queues)
+
     def woken(self, queues: Iterable[str]) -> None:
         """These queues may have work."""
         self._hungry.update(queues)
@@ -78,6 +101,7 @@ class Slots:
 
         def ask() -> None:
             self._hungry.add(queue)
+            self.changed.set()
             then()
 
         self._alarms[queue] = asyncio.get_running_loop().call_later(wait.total_seconds(), ask)
@@ -92,6 +116,7 @@ class Slots:
 
     def give(self, queue: str) -> None:
         """A job of this queue has ended."""
-        if self._free[queue] == 0 or queue in self._limited:
+        # Of a claim that is under way the answer will say whether there is work.
+        if (self._free[queue] == 0 and not self._asking[queue]) or queue in self.limits:
             self._hungry.add(queue)
         self._free[queue] += 1

@@ -1,4 +1,4 @@
-"""The worker: claims jobs, runs them, settles them in batches, and stops without losing any."""
+"""The worker: serves its queues until told to stop, and stops without losing a job."""
 
 from __future__ import annotations
 
@@ -13,39 +13,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 
-import attrs
 import structlog
 
 from cgjobs import hold
 from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
-from cgjobs.broker.values import Settlement
 from cgjobs.codec import Codec
 from cgjobs.config import Config
 from cgjobs.duties import (
     Promoter,
     cancel_asked,
     reap_expired,
-    tell_dropped,
-    tell_set_aside,
-    tell_settled,
 )
 from cgjobs.errors import BrokerError, ConfigError, Fault, InvalidOption
 from cgjobs.event import Event
-from cgjobs.executor import Executor, handed_back
+from cgjobs.executor import Executor
 from cgjobs.handle import WorkerHandle as WorkerHandle
 from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
-from cgjobs.listener import Listener, end
+from cgjobs.listener import LONGEST_WAIT, Listener, end
 from cgjobs.plugins import Registry
 from cgjobs.preparation import queue_config
 from cgjobs.recorder import Recorder
 from cgjobs.reports import Reports
 from cgjobs.resources import Resources
 from cgjobs.running import Run
-from cgjobs.slots import TURN, Slots
+from cgjobs.slots import Slots
 from cgjobs.threads import JobThreads
+from cgjobs.turns import Turns
 
 VERSION = version("chatgenius-jobs")
 _LOSS = (
@@ -53,7 +49,6 @@ _LOSS = (
     "waited are gone, and so are pauses"
 )
 _REPORTS = timedelta(seconds=0.5)
-_TURNS = 2  # calls under way at once: while the broker answers one, the jobs of the other run
 _GOODBYE = timedelta(seconds=2)  # for taking our entry out; it goes by itself a little later
 
 
@@ -97,9 +92,7 @@ class Worker:
             raise ConfigError("nothing to work on", [fault])
         chosen = {item: queue_config(config, registry, item) for item in names}
         places = {item: queue.concurrency for item, queue in chosen.items()}
-        self._limits = {
-            item: values.claim_limits(queue) for item, queue in chosen.items() if queue.is_limited
-        }
+        limits = {item: values.claim_limits(queue) for item, queue in chosen.items() if queue.is_limited}
         self._places = places | {item: n for item, n in (concurrency or {}).items() if item in places}
         if faults := [
             Fault(f"concurrency.{item}", f"{n} is below 1") for item, n in self._places.items() if n < 1
@@ -112,18 +105,34 @@ class Worker:
         self._threads = JobThreads(config.worker.threads or sum(self._places.values()))
         self._children = Children(children, registry, config.limits, structlog.get_logger)
         codec, log = Codec(config.limits), structlog.get_logger
-        self._executor = Executor(
+        executor = Executor(
             config, registry, codec, self._threads, self._children, self._resources, log, self._link.send, rng
         )
         self._stopping, self._at_once, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._turns: set[asyncio.Task[None]] = set()  # those under way
         self._reports = Reports(self._link.send, registry.tell, config.limits.log_lines)
-        self._slots = Slots(self._places, self._limits)
-        self._runs: dict[str, Run] = {}
-        self._ended: list[tuple[Run, Settlement]] = []
+        self._recorder = Recorder(self._link.send, self._places, self._runs, config.worker.history)
+        self._slots = Slots(self._places, limits)
+        self._turns = Turns(
+            self.name,
+            config,
+            self._slots,
+            executor,
+            self._link.send,
+            self._reports,
+            self._recorder,
+            self._tell,
+            self._wake.set,
+        )
         self._loop_seen = time.monotonic()
-        self._recorder = Recorder(
-            self._link.send, self._places, lambda: list(self._runs.values()), config.worker.history
+        self._listener = Listener(
+            config.redis,
+            self._slots,
+            self._turns.claim,
+            self._link.send,
+            self._wake.set,
+            self._rng,
+            # A claim behind the wait has a lease from an unknown moment of it on.
+            longest=min(LONGEST_WAIT, config.worker.lease.total_seconds() / 3),
         )
 
     async def run(self) -> None:
@@ -178,20 +187,19 @@ class Worker:
         grace = 0.0 if at_once else self._config.worker.grace.total_seconds()
         self._link.give_up_after(grace)
         self._stopping.set()
+        self._turns.closed = True
         if at_once:
             self._at_once.set()
         self._wake.set()
-
-    # The turn: settle what ended, claim what there is room for, start it.
 
     async def _serve(self, others: Sequence[asyncio.Task[None]]) -> None:
         duties = [
             asyncio.create_task(duty)
             for duty in (
-                Listener(self._config.redis, self._slots, self._wake.set, self._rng).run(),
-                cancel_asked(self._link.send, self.name, self._cancel),
+                self._listener.run(),
+                cancel_asked(self._link.send, self.name, self._turns.cancel),
                 reap_expired(self._link.send, self._config.worker, self._tell),
-                self._reports.write_regularly(lambda: list(self._runs.values()), _REPORTS),
+                self._reports.write_regularly(self._runs, _REPORTS),
                 self._recorder.write_regularly(),
             )
         ]
@@ -199,96 +207,40 @@ class Worker:
             duty.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
-                _raise_ended([*others, *duties, *self._turns])
-                self._turns = {turn for turn in self._turns if not turn.done()}
-                wants = self._slots.wants()
-                if (self._ended or wants) and len(self._turns) < _TURNS:
-                    turn = asyncio.create_task(self._turn(wants))
-                    turn.add_done_callback(lambda _: self._wake.set())
-                    self._turns.add(turn)
-                    await asyncio.sleep(0)  # it takes what it settles and reserves what it claims
-                elif self._burst and not (self._runs or self._turns):
-                    return
+                _raise_ended([*others, *duties])
+                if await self._turns.begin():
+                    continue
+                if self._burst and self._turns.idle:
+                    if not await self._finds_more():
+                        break
                 else:
                     await self._wake.wait()
                     self._wake.clear()
-            await asyncio.gather(*self._turns)
+            await asyncio.gather(*self._turns.under_way)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._listener.pause(), _GOODBYE.total_seconds())
         finally:
-            await end([*duties, *self._turns])
+            await end([*duties, *self._turns.under_way])
 
-    async def _turn(self, wants: Mapping[str, int]) -> None:
-        batch, self._ended = self._ended[:TURN], self._ended[TURN:]
-        if batch and wants and self._limits.keys().isdisjoint(wants):
-            # First what empty places wait for; with a limit, what ended makes room for it.
-            try:
-                await self._exchange([], wants)
-            except BaseException:
-                self._ended[:0] = batch
-                raise
-            wants = {}
-        await self._exchange(batch, wants)
-
-    async def _exchange(self, batch: list[tuple[Run, Settlement]], wants: Mapping[str, int]) -> None:
-        """One call: settle what ended, claim what there is room for, and start it."""
-        # Whoever can take the place of a job that ended has to be woken, also when we want none ourselves.
-        ended = {run.claimed.queue for run, _ in batch} & self._limits.keys()
-        self._slots.reserve(wants)
-        call = moves.turn(
-            self.name,
-            [settlement for _, settlement in batch],
-            {**dict.fromkeys(ended, 0), **wants},
-            limits=self._limits,
-            lease=self._config.worker.lease,
-            largest=2 * self._config.limits.payload_bytes,
-        )
-        began = time.monotonic()
+    async def _finds_more(self) -> bool:
+        """Ask all queues once more: what ended last may have made something ready."""
+        await self._listener.pause()
         try:
-            if reporting := [run for run, _ in batch if run.has_reports]:
-                await self._reports.write(reporting)
-            turn: values.Turn = await self._link.send(call)
-        except BaseException:
-            self._ended[:0] = batch
-            self._slots.asked(wants, wants)
-            raise
-        # After so long somebody else may have these jobs, or know that nothing of a paused queue starts.
-        late = time.monotonic() - began > self._config.worker.lease.total_seconds()
-        self._slots.asked(wants, turn.left)
-        for claimed in turn.jobs:
-            self._start(Run(claimed, log_lines=self._config.limits.log_lines), late=late)
-        for queue, wait in turn.later.items():
-            self._slots.ask_later(queue, wait, self._wake.set)
-        tell_set_aside(turn.set_aside, self._tell)
-        tell_dropped(turn.dropped, self._tell)
-        refused = set(turn.refused)
-        accepted = [item for item in batch if item[0].claimed.id not in refused] if refused else batch
-        self._recorder.settled(accepted)
-        for run, settlement in batch:
-            tell_settled(run, settlement, stale=run.claimed.id in refused, tell=self._tell)
-
-    def _start(self, run: Run, *, late: bool) -> None:
-        if late or self._stopping.is_set():  # claimed by a call that was under way: back, nothing has begun
-            self._ended.append((run, Settlement("return", run.claimed)))
-            return
-        self._runs[run.key] = run
-        self._slots.take(run.claimed.queue)
-        run.task = asyncio.create_task(self._executor.run(run))
-        run.task.add_done_callback(lambda task: self._finish(run, task))
-
-    def _finish(self, run: Run, task: asyncio.Task[Settlement]) -> None:
-        if self._runs.pop(run.key, None) is None:
-            return  # handed back meanwhile
-        settlement = handed_back(run) if task.cancelled() else task.result()
-        if run.cancelled and settlement.kind != "completed":
-            settlement = attrs.evolve(settlement, kind="cancelled")
-        self._slots.give(run.claimed.queue)
-        self._ended.append((run, settlement))
-        self._wake.set()
+            self._slots.woken(self._places)
+            await self._turns.take(self._slots.wants())
+        finally:
+            self._listener.resume()
+        return not self._turns.idle or bool(self._slots.wants())
 
     async def _hear(self, pauses: Mapping[str, str]) -> None:
         """Say that we know of pauses, once the jobs of the claims that are under way have begun."""
-        if self._turns:
-            await asyncio.wait(self._turns)
-        await self._link.send(moves.heard(self.name, pauses))
+        if self._turns.under_way:
+            await asyncio.wait(self._turns.under_way)
+        await self._listener.pause()
+        try:
+            await self._link.send(moves.heard(self.name, pauses))
+        finally:
+            self._listener.resume()
 
     # Leases, liveness and the end.
 
@@ -301,28 +253,16 @@ class Worker:
             self._config,
             running=lambda: [
                 (run.claimed.queue, run.claimed.id, run.claimed.token)
-                for run in list(self._runs.values())
+                for run in self._runs()
                 if not run.taken_away
             ],
             loop_seen=lambda: self._loop_seen,
-            lost=lambda attempts: loop.call_soon_threadsafe(self._lose, frozenset(attempts)),
+            lost=lambda attempts: loop.call_soon_threadsafe(self._turns.lose, frozenset(attempts)),
             data_lost=lambda: loop.call_soon_threadsafe(
                 self._tell, Event("data_loss_suspected", error=_LOSS)
             ),
             epoch=epoch,
         )
-
-    def _lose(self, attempts: frozenset[tuple[str, str]]) -> None:
-        for run in self._those(attempts):
-            run.take_away()
-
-    def _cancel(self, attempts: frozenset[tuple[str, str]]) -> None:
-        for run in self._those(attempts):
-            run.cancelled = True
-            run.take_away()
-
-    def _those(self, attempts: frozenset[tuple[str, str]]) -> list[Run]:
-        return [run for run in self._runs.values() if (run.claimed.id, run.claimed.token) in attempts]
 
     async def _beat(self) -> None:
         while True:
@@ -341,25 +281,22 @@ class Worker:
     async def _hand_back(self) -> None:
         """Let running jobs end within the grace period; give the others back, their attempts uncounted."""
         self.stop()
-        while self._runs and not self._at_once.is_set() and (left := self._link.time_left) > 0:
-            if self._ended:
+        while self._turns.runs and not self._at_once.is_set() and (left := self._link.time_left) > 0:
+            if self._turns.ended:
                 await self._turn_within(left)
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(left, _REPORTS.total_seconds()))
             with contextlib.suppress(TimeoutError, BrokerError):
-                await asyncio.wait_for(self._reports.write(list(self._runs.values())), left)
-        for run in list(self._runs.values()):
-            self._ended.append((run, handed_back(run)))
-            run.take_away()
-        self._runs.clear()
-        while self._ended and await self._turn_within(LONGEST_PAUSE):
+                await asyncio.wait_for(self._reports.write(self._runs()), left)
+        self._turns.hand_back()
+        while self._turns.ended and await self._turn_within(LONGEST_PAUSE):
             pass
 
     async def _turn_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._turn({}), max(0.0, seconds))
+            await asyncio.wait_for(self._turns.take({}), max(0.0, seconds))
         except (TimeoutError, BrokerError):
             return False
         return True
@@ -375,6 +312,9 @@ class Worker:
             log.warning("resource_not_closed", error=repr(fault))
         self._threads.close()
         await self._link.close()
+
+    def _runs(self) -> list[Run]:
+        return list(self._turns.runs.values())
 
     def _can_run(self, group: str) -> bool:
         return hold.can_run(group, self._registry.subtypes)

@@ -149,6 +149,18 @@ class AsyncIdleConnections:
 
     async def execute(self, command: Sequence[Any]) -> Any:
         """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
+        [reply] = await self.execute_all([command])
+        if isinstance(reply, exceptions.ResponseError):
+            raise reply
+        return reply
+
+    async def execute_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands on one connection, all before the first reply is read, and give their replies.
+
+        The server carries out each when the one before has ended, so also behind one that blocks. An error
+        reply is an item like others.
+        """
+        packed = [data for command in commands for data in _packed(command)]
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -158,10 +170,8 @@ class AsyncIdleConnections:
             async with asyncio.timeout(self._seconds):
                 if not connection.is_connected:
                     await connection.connect()
-                await connection.send_packed_command(_packed(command), check_health=False)
-                return await connection.read_response()
-        except exceptions.ResponseError:
-            raise
+                await connection.send_packed_command(packed, check_health=False)
+                return [await _reply(connection) for _ in commands]
         except BaseException as error:
             await connection.disconnect(nowait=True)
             if type(error) is TimeoutError:
@@ -178,6 +188,13 @@ class AsyncIdleConnections:
         self._closed = True
         while self._idle:
             await self._idle.pop().disconnect()
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
 
 
 def address(config: RedisConfig) -> str:
