@@ -58,9 +58,11 @@ class LeaseKeeper(threading.Thread):
         return entry_ttl(self._config.worker.lease)
 
     def run(self) -> None:
-        """Renew until told to end."""
+        """Renew until told to end: at once, so that there is a connection before a lease depends on it."""
         interval = self._config.worker.lease.total_seconds() / 3
-        while not self._ended.wait(interval):
+        due = time.monotonic()
+        while not self._ended.wait(max(0.0, due - time.monotonic())):
+            due = time.monotonic() + interval
             if time.monotonic() - self._loop_seen() > self._config.worker.loop_stall.total_seconds():
                 continue
             try:
