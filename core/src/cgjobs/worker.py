@@ -20,11 +20,7 @@ from cgjobs.broker import moves, values
 from cgjobs.broker.presence import register, unregister
 from cgjobs.codec import Codec
 from cgjobs.config import Config
-from cgjobs.duties import (
-    Promoter,
-    cancel_asked,
-    reap_expired,
-)
+from cgjobs.duties import Promoter, cancel_asked, reap_expired
 from cgjobs.errors import BrokerError, ConfigError, Fault, InvalidOption
 from cgjobs.event import Event
 from cgjobs.executor import Executor
@@ -131,7 +127,7 @@ class Worker:
             self._link.send,
             self._wake.set,
             self._rng,
-            # A claim behind the wait has a lease from an unknown moment of it on.
+            # The lease of what is claimed behind a wait begins at an unknown moment of it.
             longest=min(LONGEST_WAIT, config.worker.lease.total_seconds() / 3),
         )
 
@@ -329,7 +325,3 @@ def _raise_ended(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         if task.done():
             task.result()
-
-
-def _seconds(value: float) -> timedelta:
-    return timedelta(seconds=value)
