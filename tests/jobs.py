@@ -213,6 +213,12 @@ def raw(url: str) -> Iterator[redis.Redis]:
         client.close()
 
 
+def listened_to(url: str) -> bool:
+    """Whether the wait of a worker, the only one, has reached the broker."""
+    with raw(url) as broker:
+        return int(broker.info("clients")["blocked_clients"]) == 1
+
+
 def server_time(client: redis.Redis) -> float:
     """The server's clock, seconds since the epoch."""
     seconds, microseconds = client.time()

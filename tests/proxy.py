@@ -40,8 +40,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open = threading.Event()
         self._open.set()
-        self._listening = threading.Event()
-        self._listening.set()
+        self._taking = threading.Event()
+        self._taking.set()
         self._seconds = 0.0
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
@@ -60,12 +60,12 @@ class Proxy:
 
     def hold_requests(self) -> None:
         """Let no request through any more, only replies; connections stay."""
-        self._listening.clear()
+        self._taking.clear()
 
     def release(self) -> None:
         """Let everything through again, also what was held."""
         self._open.set()
-        self._listening.set()
+        self._taking.set()
 
     def delay(self, seconds: float) -> None:
         """Let each piece of a reply wait this long."""
@@ -150,7 +150,7 @@ class _Link:
     def _requests(self) -> None:
         while data := self._client.recv(1 << 20):
             self._proxy._wait(0)
-            self._proxy._listening.wait()
+            self._proxy._taking.wait()
             if rule := self._proxy._seen(data):
                 self._rule = rule
             self._server.sendall(data)

@@ -16,7 +16,7 @@ from cgjobs import AsyncClient, Client, Context, Job, Processor, WaitTimeout, su
 from cgjobs.broker import moves
 from cgjobs.worker import Worker
 from tests.cli import Cli, command_line
-from tests.jobs import Note, at_work, awaited, config, raw, registry, running, until
+from tests.jobs import Note, at_work, awaited, config, listened_to, raw, registry, running, until
 from tests.proxy import Proxy
 
 LEASE = timedelta(seconds=1)
@@ -47,23 +47,24 @@ either_claim = pytest.mark.parametrize(
 
 @asynccontextmanager
 async def reply_under_way(
-    starts: Starts, proxy: Proxy, near: str, *, behind_a_wait: bool, **options: Any
-) -> AsyncIterator[tuple[AsyncClient, Job]]:
+    redis_url: str, starts: Starts, *, behind_a_wait: bool, **options: Any
+) -> AsyncIterator[tuple[AsyncClient, Job, Proxy]]:
     """A worker at work, and a job that it has claimed without knowing it yet: the proxy holds the reply."""
-    proxy.hold_reply(b"BLPOP" if behind_a_wait else b"cgjobs1_claim")
-    async with AsyncClient(config(near), starts.registry) as client:
-        if not behind_a_wait:
-            job = await client.enqueue(Note())
-        async with running(Worker(config(proxy.url, **options), starts.registry)) as worker:
-            if behind_a_wait:
-                await until(lambda: worker._listener.is_waiting)
+    with Proxy(redis_url) as proxy:
+        proxy.hold_reply(b"BLPOP" if behind_a_wait else b"cgjobs1_claim")
+        async with AsyncClient(config(redis_url), starts.registry) as client:
+            if not behind_a_wait:
                 job = await client.enqueue(Note())
+            async with running(Worker(config(proxy.url, **options), starts.registry)):
+                if behind_a_wait:
+                    await until(lambda: listened_to(redis_url))
+                    job = await client.enqueue(Note())
 
-            async def claimed() -> bool:
-                return (await client.queue("work").stats()).active == 1
+                async def claimed() -> bool:
+                    return (await client.queue("work").stats()).active == 1
 
-            await until(claimed)
-            yield client, job
+                await until(claimed)
+                yield client, job, proxy
 
 
 @either_claim
@@ -73,22 +74,20 @@ async def test_a_claim_whose_reply_is_under_way_starts_its_jobs_before_pause_ret
 ) -> None:
     """Row 43."""
     starts = Starts()
-    with Proxy(redis_url) as proxy:
-        held = reply_under_way(
-            starts, proxy, redis_url, behind_a_wait=behind_a_wait, lease=timedelta(seconds=10)
-        )
-        async with held as (client, _):
-            pausing = asyncio.create_task(client.queue("work").pause())
-            await asyncio.sleep(0.3)
-            assert not pausing.done()
-            assert starts.seen == []
+    lease = timedelta(seconds=10)
+    held = reply_under_way(redis_url, starts, behind_a_wait=behind_a_wait, lease=lease)
+    async with held as (client, _, proxy):
+        pausing = asyncio.create_task(client.queue("work").pause())
+        await asyncio.sleep(0.3)
+        assert not pausing.done()
+        assert starts.seen == []
 
-            proxy.release()
-            assert await pausing
-            returned = time.monotonic()
-            await client.enqueue_many([Note()] * 5)
-            await asyncio.sleep(0.3)
-            starts.end.set()
+        proxy.release()
+        assert await pausing
+        returned = time.monotonic()
+        await client.enqueue_many([Note()] * 5)
+        await asyncio.sleep(0.3)
+        starts.end.set()
 
     assert len(starts.seen) == 1
     assert starts.seen[0] < returned
@@ -178,24 +177,22 @@ async def test_a_claim_that_was_under_way_longer_than_its_lease_starts_nothing(
 ) -> None:
     """Row 43 and 20: whoever looked at the leases by then thinks that nothing starts."""
     starts = Starts()
-    with Proxy(redis_url) as proxy:
-        held = reply_under_way(
-            starts,
-            proxy,
-            redis_url,
-            behind_a_wait=behind_a_wait,
-            lease=LEASE,
-            reap_interval=timedelta(hours=1),
-            broker={"timeout": timedelta(seconds=20)},  # so that the reply still counts when it comes
-        )
-        async with held as (client, job):
-            await client.queue("work").pause()  # waits for the end of the lease
-            proxy.release()
+    held = reply_under_way(
+        redis_url,
+        starts,
+        behind_a_wait=behind_a_wait,
+        lease=LEASE,
+        reap_interval=timedelta(hours=1),
+        broker={"timeout": timedelta(seconds=20)},  # so that the reply still counts when it comes
+    )
+    async with held as (client, job, proxy):
+        await client.queue("work").pause()  # waits for the end of the lease
+        proxy.release()
 
-            async def handed_back() -> bool:
-                return (await client.get(job.id)).state == "waiting"
+        async def handed_back() -> bool:
+            return (await client.get(job.id)).state == "waiting"
 
-            await until(handed_back)
+        await until(handed_back)
 
     assert starts.seen == []
 

@@ -9,7 +9,7 @@ from cgjobs import AsyncClient, Context, JobState, Processor, subtype
 from cgjobs.config import QueueConfig
 from cgjobs.plugins import Registry
 from cgjobs.worker import Worker
-from tests.jobs import Note, awaited, config, raw, registry, running, until
+from tests.jobs import Note, awaited, config, listened_to, registry, running, until
 from tests.proxy import Proxy
 
 HOUR = timedelta(hours=1)
@@ -25,12 +25,6 @@ def noting(concurrency: int = 5) -> tuple[Registry, list[str]]:
 
     processors = [Processor("work", concurrency=concurrency), Processor("other")]
     return registry(handler, processors=processors), seen
-
-
-def waits(redis_url: str) -> bool:
-    """Whether a worker's wait has reached the broker."""
-    with raw(redis_url) as broker:
-        return int(broker.info("clients")["blocked_clients"]) == 1
 
 
 async def completed(client: AsyncClient, number: int) -> None:
@@ -50,7 +44,7 @@ async def test_an_idle_worker_starts_a_job_without_asking_for_it(redis_url: str)
             AsyncClient(config(redis_url), provided) as client,
             running(Worker(config(proxy.url), provided)),
         ):
-            await until(lambda: waits(redis_url))
+            await until(lambda: listened_to(redis_url))
             proxy.hold_requests()
             await client.enqueue(Note("a"))
 
@@ -80,9 +74,9 @@ async def test_what_was_claimed_by_a_lost_reply_is_asked_for_again_and_runs_once
         proxy.drop_reply(b"BLPOP")
         async with (
             AsyncClient(config(redis_url), provided) as client,
-            running(Worker(config(proxy.url, lease=HOUR), provided)) as worker,
+            running(Worker(config(proxy.url, lease=HOUR), provided)),
         ):
-            await until(lambda: worker._listener.is_waiting)
+            await until(lambda: listened_to(redis_url))
             await client.enqueue(Note("a"))
             await completed(client, 1)
             await client.enqueue(Note("b"))  # and the next wait is as good as the first
@@ -102,7 +96,7 @@ async def test_what_a_worker_behind_a_cut_wire_has_claimed_is_another_ones_later
             AsyncClient(config(redis_url), near[0]) as client,
             running(Worker(config(proxy.url, **soon), far[0])) as worker,
         ):
-            await until(lambda: waits(redis_url))
+            await until(lambda: listened_to(redis_url))
             proxy.hold()
             job = await client.enqueue(Note("a"))
             assert (await client.get(job.id)).state is JobState.ACTIVE  # by the worker that cannot know it
@@ -123,7 +117,7 @@ async def test_a_worker_that_is_told_to_stop_while_the_broker_is_away_does_not_w
     with Proxy(redis_url) as proxy:
         worker = Worker(config(proxy.url), provided)
         serving = asyncio.create_task(worker.run())
-        await until(lambda: worker._listener.is_waiting)
+        await until(lambda: listened_to(redis_url))
         proxy.hold()
         worker.stop()
 
@@ -134,8 +128,8 @@ async def test_a_worker_that_is_told_to_stop_while_the_broker_is_away_does_not_w
 async def test_a_queue_with_a_limit_is_woken_for_and_keeps_it(redis_url: str) -> None:
     provided, seen = noting()
     settings = config(redis_url, queues=[QueueConfig("work", concurrency=5, max_running=1)])
-    async with AsyncClient(settings, provided) as client, running(Worker(settings, provided)) as worker:
-        await until(lambda: worker._listener.is_waiting)
+    async with AsyncClient(settings, provided) as client, running(Worker(settings, provided)):
+        await until(lambda: listened_to(redis_url))
         await client.enqueue_many([Note("a"), Note("b"), Note("c")])
         await completed(client, 3)
 

@@ -14,7 +14,7 @@ from cgjobs import AsyncClient, Context, JobState, Processor, subtype
 from cgjobs.errors import BrokerDenied
 from cgjobs.worker import Worker
 from tests.conftest import ServerFactory
-from tests.jobs import PATIENCE, Count, Note, awaited, config, registry, running, until
+from tests.jobs import PATIENCE, Count, Note, awaited, config, listened_to, registry, running, until
 from tests.proxy import Proxy
 
 SHORT = timedelta(milliseconds=100)
@@ -143,7 +143,7 @@ async def test_jobs_that_a_lost_claim_gave_while_stopping_are_handed_back(redis_
         async with AsyncClient(config(redis_url), gate.registry) as client:
             worker = Worker(settings, gate.registry)
             task = asyncio.create_task(worker.run())
-            await until(lambda: worker._listener.is_waiting)  # with a claim behind the wait
+            await until(lambda: listened_to(redis_url))  # with a claim behind the wait
             job = await client.enqueue(Note())
 
             async def claimed() -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,8 +19,7 @@ from cgjobs.config import RedisConfig
 from cgjobs.errors import BrokerError
 from cgjobs.slots import Slots
 
-LONGEST_WAIT = 5.0
-"""Seconds; then we look without having been woken, for the token that a dying worker took along."""
+_LISTEN = 5.0  # seconds; then we look without having been woken, for the token that a dying worker took along
 _UNBLOCKED = 0.005  # seconds in which the end of the wait should show
 _CANCELLED = 0.02  # and that of the cancelled wait
 _AWAY = 0.1  # seconds between two looks whether the broker is back and there is a wait to end
@@ -42,7 +43,7 @@ class Listener:
         send: Sends a call until it is answered: the claim, when the wait lost its connection.
         wake: Called when a queue may have work.
         rng: Spreads the tries while the broker is away.
-        longest: Seconds of one wait.
+        lease: That of what is claimed; it begins at an unknown moment of the wait.
     """
 
     def __init__(
@@ -53,23 +54,19 @@ class Listener:
         send: Send,
         wake: Callable[[], None],
         rng: random.Random,
-        *,
-        longest: float = LONGEST_WAIT,
+        lease: timedelta,
     ) -> None:
         self._config, self._slots, self._claim, self._send = config, slots, claim, send
-        self._wake, self._rng, self._longest = wake, rng, longest
-        self._waiting = AsyncIdleConnections(connect_async(config), longest + config.timeout.total_seconds())
+        self._wake, self._rng = wake, rng
+        self._longest = min(_LISTEN, lease.total_seconds() / 3)
+        patience = self._longest + config.timeout.total_seconds()
+        self._waiting = AsyncIdleConnections(connect_async(config), patience)
         self._control: Any = connect_async(config)
         self._lists = {queue: keys.wake(queue).encode() for queue in slots.queues}
         self._queues = {name: queue for queue, name in self._lists.items()}
         self._client_id: int | None = None
         self._wait: asyncio.Future[None] | None = None
         self._pauses, self._lost = 0, False
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it waits for a token, or is about to."""
-        return self._wait is not None and self._client_id is not None
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -102,11 +99,10 @@ class Listener:
     async def _listen(self, queues: Sequence[str]) -> None:
         wants = self._slots.awaited(queues)
         limited = tuple(queue for queue in queues if queue not in wants)
-        if wants:
-            wait = asyncio.ensure_future(self._claim(wants, partial(self._claimed, queues, limited)))
-        else:
-            wait = asyncio.ensure_future(self._woken(queues))
-        self._wait = wait
+        behind = partial(self._claimed, queues, limited)
+        self._wait = wait = asyncio.ensure_future(
+            self._claim(wants, behind) if wants else self._woken(queues)
+        )
         try:
             await asyncio.sleep(0)  # the claim takes its places
             while not wait.done():
@@ -131,14 +127,11 @@ class Listener:
         try:
             return call.parse(*await self._wait_for(queues, limited, call.commands))
         except BrokerError:
-            await self._rest(limited)
             return await self._send(attrs.evolve(call, commands=call.again))
 
     async def _woken(self, queues: Sequence[str]) -> None:
-        try:
+        with contextlib.suppress(BrokerError):
             await self._wait_for(queues, queues, ())
-        except BrokerError:
-            await self._rest(queues)
 
     async def _wait_for(
         self, queues: Sequence[str], limited: Sequence[str], commands: Sequence[Command]
@@ -147,16 +140,22 @@ class Listener:
 
         Wakes for the token's queue, for all when it is time to look, for none when unblocked; for those
         without a limit there is a claim.
+
+        Raises:
+            BrokerError: There was no reply, or an error; a rest has been taken.
         """
         began = asyncio.get_running_loop().time()
-        with translated(self._config):
-            if self._client_id is None:
-                self._client_id = await self._waiting.execute(("CLIENT", "ID"))
-            wait = ("BLPOP", *map(self._lists.__getitem__, queues), self._longest)
-            token, *replies = await self._waiting.execute_all([wait, *commands])
-            for reply in (token, *replies):
-                if isinstance(reply, Exception):
-                    raise reply
+        wait = ("BLPOP", *map(self._lists.__getitem__, queues), self._longest)
+        try:
+            with translated(self._config):
+                if self._client_id is None:
+                    self._client_id = await self._waiting.execute(("CLIENT", "ID"))
+                token, *replies = await self._waiting.execute_all([wait, *commands])
+        except BrokerError:
+            self._client_id, self._lost = None, True
+            await asyncio.sleep(self._rng.uniform(0.1, 1.0))
+            self._slots.woken(limited)
+            raise
         if token is not None:
             queue = self._queues[token[0]]
             if queue in limited:
@@ -167,11 +166,6 @@ class Listener:
         elif limited and asyncio.get_running_loop().time() - began > self._longest / 2:
             self._slots.woken(limited)
         return replies
-
-    async def _rest(self, limited: Sequence[str]) -> None:
-        self._client_id, self._lost = None, True
-        await asyncio.sleep(self._rng.uniform(0.1, 1.0))
-        self._slots.woken(limited)
 
     async def _unblock(self) -> None:
         try:

@@ -70,14 +70,7 @@ class Turns:
         return not (self.runs or self.ended or self.under_way)
 
     async def begin(self) -> bool:
-        """Begin a turn beside those under way; False when there is no need of one, or no room for it.
-
-        Raises:
-            BrokerError: What ended an earlier turn.
-        """
-        for turn in self.under_way:
-            if turn.done():
-                turn.result()
+        """Begin a turn beside those under way; False when there is no need of one, or no room for it."""
         self.under_way = {turn for turn in self.under_way if not turn.done()}
         wants = self._slots.wants()
         if not (self.ended or wants) or len(self.under_way) >= _AT_ONCE:

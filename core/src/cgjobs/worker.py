@@ -28,7 +28,7 @@ from cgjobs.handle import WorkerHandle as WorkerHandle
 from cgjobs.isolation import Children, ChildSetup
 from cgjobs.leases import LeaseKeeper, entry_ttl
 from cgjobs.link import LONGEST_PAUSE, Link
-from cgjobs.listener import LONGEST_WAIT, Listener, end
+from cgjobs.listener import Listener, end
 from cgjobs.plugins import Registry
 from cgjobs.preparation import queue_config
 from cgjobs.recorder import Recorder
@@ -127,8 +127,7 @@ class Worker:
             self._link.send,
             self._wake.set,
             self._rng,
-            # The lease of what is claimed behind a wait begins at an unknown moment of it.
-            longest=min(LONGEST_WAIT, config.worker.lease.total_seconds() / 3),
+            config.worker.lease,
         )
 
     async def run(self) -> None:
@@ -203,7 +202,7 @@ class Worker:
             duty.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._stopping.is_set():
-                _raise_ended([*others, *duties])
+                _raise_ended([*others, *duties, *self._turns.under_way])
                 if await self._turns.begin():
                     continue
                 if self._burst and self._turns.idle:

@@ -150,15 +150,13 @@ class AsyncIdleConnections:
     async def execute(self, command: Sequence[Any]) -> Any:
         """Send one command and give its reply; an error reply is raised. Nothing is sent twice."""
         [reply] = await self.execute_all([command])
-        if isinstance(reply, exceptions.ResponseError):
-            raise reply
         return reply
 
     async def execute_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands on one connection, all before the first reply is read, and give their replies.
 
-        The server carries out each when the one before has ended, so also behind one that blocks. An error
-        reply is an item like others.
+        The server carries out each when the one before has ended, so also behind one that blocks. The first
+        error reply is raised when all have been read.
         """
         packed = [data for command in commands for data in _packed(command)]
         try:
@@ -171,7 +169,7 @@ class AsyncIdleConnections:
                 if not connection.is_connected:
                     await connection.connect()
                 await connection.send_packed_command(packed, check_health=False)
-                return [await _reply(connection) for _ in commands]
+                replies = [await _reply(connection) for _ in commands]
         except BaseException as error:
             await connection.disconnect(nowait=True)
             if type(error) is TimeoutError:
@@ -182,6 +180,10 @@ class AsyncIdleConnections:
                 await connection.disconnect(nowait=True)
             else:
                 self._idle.append(connection)
+        for reply in replies:
+            if isinstance(reply, exceptions.ResponseError):
+                raise reply
+        return replies
 
     async def close(self) -> None:
         """Close them; one that is in use is closed when its call ends."""
